@@ -1,0 +1,7 @@
+"""molaugerino: molecular properties from networks that learn their symmetry."""
+
+from molaugerino import distributions as distributions
+from molaugerino import groups as groups
+from molaugerino import spaces as spaces
+from molaugerino.augment import Augmented as Augmented
+from molaugerino.version import __version__ as __version__

@@ -1,0 +1,33 @@
+"""molaugerino evaluate"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from molaugerino.cli.report import print_report, report_json
+from molaugerino.config import EvaluateConfig
+from molaugerino.errors import UserError
+from molaugerino.training.checkpoint import load_model
+from molaugerino.training.evaluation import evaluate
+from molaugerino.training.run import molecules_to_test
+
+
+def run(config: EvaluateConfig) -> int:
+    if config.copies < 1:
+        raise UserError(f"--copies must be at least 1, got {config.copies}")
+    augmented, card = load_model(config.run)
+    molecules, rows = molecules_to_test(config.run, card, config.data)
+    known = np.isin(molecules.atomic_numbers, card.elements)
+    strange = np.unique(molecules.owner[~known])
+    rows = np.setdiff1d(rows, strange)
+    if len(rows) == 0:
+        raise UserError(f"no molecule of {molecules.name} consists of elements the model has seen, {card.elements}")
+    copies = (1,) if card.augment == "none" or config.copies == 1 else (1, config.copies)
+    results = evaluate(augmented, molecules, rows, card.targets, card.train_mean, card.frames, copies)
+    if config.format == "json":
+        print(report_json(card.law, results))
+    else:
+        print_report(card.law, results)
+        if len(strange):
+            print(f"{len(strange)} molecules with elements that the model has not seen were left out")
+    return 0

@@ -1,0 +1,61 @@
+"""The command line: one verb per file, settings from dataclasses, mistakes told in one sentence."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import tyro
+
+from molaugerino.config import EvaluateConfig, PredictConfig, TrainConfig, toml_arguments
+from molaugerino.errors import UserError
+from molaugerino.version import __version__
+
+VERBS: dict[str, Any] = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig}
+LENGTHS = ("--minutes", "--epochs", "--steps")  # one on the command line replaces whichever the file has
+DESCRIPTION = """Molecular properties from networks that learn their symmetry from training data.
+
+  molaugerino train                      train on the embedded data set, a few minutes on two cores
+  molaugerino predict CCO c1ccccc1       predict with the newest model
+  molaugerino evaluate runs/NAME         its law and test errors
+  molaugerino VERB --help                all settings of a verb
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code: 0, 1 for --strict, 2 for a mistake in the input, 130 for an interrupt."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(DESCRIPTION)
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(__version__)
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    try:
+        if verb not in VERBS:
+            raise UserError(f"no verb {verb!r}; there are {', '.join(VERBS)}")
+        config = parse(verb, rest)
+        run: Callable[[Any], int] = import_module(f"molaugerino.cli.{verb}").run  # only what the verb needs is imported
+        return run(config)
+    except UserError as error:
+        print(f"molaugerino: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("molaugerino: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stderr.close()
+        return 0
+
+
+def parse(verb: str, arguments: list[str]) -> Any:
+    """The verb's settings; a file named by --config comes first, so that the command line overrides it."""
+    config = tyro.cli(VERBS[verb], args=arguments, prog=f"molaugerino {verb}")
+    if getattr(config, "config", None) is None:
+        return config
+    length_given = any(option.split("=")[0] in LENGTHS for option in arguments)
+    settings = toml_arguments(config.config, leave_out=LENGTHS if length_given else ())
+    return tyro.cli(VERBS[verb], args=[*settings, *arguments], prog=f"molaugerino {verb}")

@@ -1,0 +1,46 @@
+"""The law and the error table, for people and for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from molaugerino.training.evaluation import Result
+
+
+def print_report(law: dict[str, Any], results: Sequence[Result]) -> None:
+    console = Console()
+    print_law(law, console)
+    table = Table(box=box.SIMPLE, title="test errors (mean absolute)", title_justify="left")
+    for name in ("target", "frames", "passes", "MAE", "mean predictor", "unit", "molecules"):
+        table.add_column(name, justify="left" if name in ("target", "frames", "unit") else "right")
+    for r in results:
+        target = f"{r.target} ({r.method})" if r.method else r.target
+        passes = "1 (identity)" if r.copies == 1 else f"{r.copies} (own law)"
+        table.add_row(target, r.frames, passes, _number(r.mae), _number(r.mean_predictor), r.unit, str(r.n))
+    console.print(table)
+
+
+def print_law(law: dict[str, Any], console: Console) -> None:
+    table = Table(box=box.SIMPLE, title=f"law of transformations: {law['augment']}", title_justify="left")
+    for name in ("part", "reaches", "mean", "unit", "nats from the widest"):
+        table.add_column(name, justify="left" if name in ("part", "unit") else "right")
+    for part, unit in (("rotation", "degree"), ("translation", "angstrom")):
+        width, mean, nats = law[f"{part}_width_{unit}"], law[f"{part}_mean_{unit}"], law[f"{part}_nats"]
+        table.add_row(part, f"{width:.3g}", f"{mean:.3g}", unit, "-" if nats is None else f"{abs(nats):.2f}")
+    console.print(table)
+    if law["verdict"]:
+        console.print(law["verdict"])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def report_json(law: dict[str, Any], results: Sequence[Result]) -> str:
+    return json.dumps({"law": law, "results": [r._asdict() for r in results]}, indent=1, allow_nan=False)

@@ -1,0 +1,33 @@
+"""molaugerino train"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from molaugerino.cli.main import parse
+from molaugerino.cli.report import print_report
+from molaugerino.config import TrainConfig
+from molaugerino.errors import UserError
+from molaugerino.training.run import SETTINGS, train
+
+INTERRUPTED = 130
+
+
+def run(config: TrainConfig) -> int:
+    finished = train(resumed(config) if config.resume is not None else config)
+    if finished is None:
+        return INTERRUPTED
+    print_report(finished.law, finished.results)
+    print(f"saved in {finished.folder}; predict with: molaugerino predict SMILES ... --checkpoint {finished.folder}")
+    return 0
+
+
+def resumed(config: TrainConfig) -> TrainConfig:
+    """The settings of the run to go on with; nothing else may be given beside --resume."""
+    folder = Path(config.resume or "")
+    if config != TrainConfig(resume=config.resume):
+        raise UserError(f"--resume takes every setting from {folder / SETTINGS}; drop the other options")
+    if not (folder / SETTINGS).is_file():
+        raise UserError(f"no run to resume in {folder}: {SETTINGS} is missing")
+    return replace(parse("train", ["--config", str(folder / SETTINGS)]), resume=folder, config=None)

@@ -1,0 +1,221 @@
+"""Settings: one frozen dataclass per verb. Every field can be given on the command line or in a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from tyro.conf import Positional, arg
+
+from molaugerino.errors import UserError
+
+DEFAULT_MINUTES = 4.0
+
+
+def _optional(shown: str, default: str) -> Any:
+    """How a setting that may be left out appears in --help."""
+    return arg(metavar=shown, help_behavior_hint=f"(default: {default})")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network."""
+
+    width: int = 96
+    """Features per atom."""
+    depth: int = 4
+    """Transformer blocks."""
+    heads: int = 8
+    """Attention heads; must divide the width."""
+    pair: int = 32
+    """Features per pair of atoms."""
+    pairwise: bool = True
+    """Let attention see distances and displacements; without them only absolute coordinates are left."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How the weights are trained."""
+
+    batch: int = 64
+    """Molecules per step."""
+    lr: float = 2e-3
+    """Peak learning rate; linear warm-up, then a cosine to zero over the run."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay on matrices."""
+    warmup: float = 0.03
+    """Share of the run that the warm-up takes."""
+    ema: float = 0.998
+    """Decay of the running average of the weights that validation, testing and the saved model use."""
+    clip: float = 1.0
+    """Largest norm of the weights' gradient."""
+    patience: Annotated[int | None, _optional("N", "never")] = None
+    """Stop, and go back to the best weights, after this many validations without improvement."""
+
+
+@dataclass(frozen=True)
+class LawConfig:
+    """The law of rotations and translations, and what decides its extent."""
+
+    strength: Annotated[float | None, _optional("FLOAT", "set by a loss budget, nothing to tune")] = None
+    """Weight of the divergence to the widest law."""
+    rotation: float = 5.0
+    """Largest rotation angle at the start, degrees."""
+    translation: float = 0.05
+    """Radius of the ball of translations at the start, angstrom."""
+    cap: float = 1.0
+    """Largest radius of translations, angstrom; nats are counted to it."""
+    lr: float = 0.02
+    """Learning rate of the law (radians or angstrom per step, at most)."""
+    refresh: int = 50
+    """Steps between two measurements of the loss budget."""
+    eval_copies: int = 16
+    """Elements of the law that a prediction is averaged over."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a network together with the law of the symmetry it should have.
+
+    Without arguments: GFN2-xTB gaps of the embedded set xtb9, learned rotations and
+    translations, a few minutes on two cores. Ends with the law in degrees and angstrom and
+    the test errors in physical units.
+    """
+
+    data: str = "xtb9"
+    """xtb9, or a .npz file of molecules."""
+    target: tuple[str, ...] = ("gap",)
+    """What to predict: one or more labels of the data; dipole is a vector, dipole_x its x component."""
+    augment: Literal["none", "fixed", "learned"] = "learned"
+    """none: the network alone. fixed: all rotations and the widest translations. learned: found in training."""
+    frames: Literal["stored", "principal", "random"] = "stored"
+    """Orientation of each molecule: as in the file, along its principal axes, or one random rotation each."""
+    geometry: Annotated[Literal["given", "mmff"] | None, _optional("{given,mmff}", "mmff where the file has it")] = None
+    """Positions to train on: those given, or the MMFF94 ones, which predict will feed."""
+    minutes: Annotated[float | None, _optional("M", "4, unless epochs or steps are given")] = None
+    """Training time."""
+    epochs: Annotated[int | None, _optional("E", "as many as the time allows")] = None
+    """Passes over the training molecules."""
+    steps: Annotated[int | None, _optional("S", "as many as the time allows")] = None
+    """Weight updates."""
+    seed: int = 0
+    """Seed of weights, order and noise; with steps or epochs, the same seed gives the same bits on a CPU."""
+    split_seed: int = 0
+    """Seed of the split into training, validation and test molecules."""
+    out: Annotated[Path | None, _optional("DIR", "a new one under ./runs")] = None
+    """Folder of the run."""
+    resume: Annotated[Path | None, _optional("DIR", "start anew")] = None
+    """Go on with an interrupted run in this folder; every other setting comes from there."""
+    config: Annotated[Path | None, _optional("FILE", "none")] = None
+    """TOML file of settings, such as the config.toml of another run; the command line overrides it."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    law: LawConfig = field(default_factory=LawConfig)
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise UserError(f"give one of --minutes, --epochs and --steps, got {' and '.join('--' + g for g in given)}")
+        for name in given:
+            if not getattr(self, name) > 0:
+                raise UserError(f"--{name} must be positive, got {getattr(self, name)}")
+        if not self.target:
+            raise UserError("--target needs at least one name")
+        positive = {"model": self.model, "optim": self.optim, "law": self.law}
+        for section, settings in positive.items():
+            for name, value in asdict(settings).items():
+                allows_zero = name in ("weight_decay", "warmup", "strength", "rotation", "translation", "ema")
+                if (
+                    isinstance(value, (int, float))
+                    and not isinstance(value, bool)
+                    and (value < 0 or (value == 0 and not allows_zero))
+                ):
+                    raise UserError(
+                        f"--{section}.{name} must be {'at least' if allows_zero else 'above'} 0, got {value}"
+                    )
+        if self.model.width % self.model.heads:
+            raise UserError(f"--model.heads must divide --model.width, got {self.model.heads} and {self.model.width}")
+        if not self.optim.ema < 1:
+            raise UserError(f"--optim.ema must be below 1, got {self.optim.ema}")
+        if self.law.rotation > 180 or self.law.translation > self.law.cap:
+            raise UserError(
+                "the law cannot start beyond its widest: --law.rotation <= 180 and --law.translation <= --law.cap"
+            )
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Test errors of a trained model, on stored and on random frames, with one pass and averaged over its law."""
+
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """Folder of a trained model."""
+    data: Annotated[str | None, _optional("DATA", "the test molecules of the run")] = None
+    """xtb9, or a .npz file, all of whose molecules are used."""
+    copies: int = 16
+    """Elements of the law to average over."""
+    format: Literal["table", "json"] = "table"
+    """How to print."""
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Predict properties for SMILES: a geometry by ETKDGv3 and MMFF94, then the model averaged over its law.
+
+    One row per input line, whatever happens: status says why a row has no number.
+    """
+
+    input: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT ...", help_behavior_hint="(default: -)")] = ()
+    """SMILES, or .smi, .txt or .csv files; - or nothing reads lines from standard input."""
+    checkpoint: str = "latest"
+    """Folder of a trained model; latest is the newest finished run under ./runs."""
+    column: str = "smiles"
+    """Column of a .csv file that holds the SMILES (upper or lower case)."""
+    format: Annotated[
+        Literal["table", "csv", "json"] | None, _optional("{table,csv,json}", "by the suffix of --out, else a table")
+    ] = None
+    """How to print."""
+    out: Annotated[Path | None, _optional("FILE", "print")] = None
+    """File to write instead of printing."""
+    strict: bool = False
+    """Exit with an error where any row has no number."""
+
+
+def to_toml(config: TrainConfig) -> str:
+    """The settings as TOML, None left out (TOML has no null)."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {k: plain(v) for k, v in value.items() if v is not None}
+        return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
+
+    return tomli_w.dumps(plain(asdict(config)))
+
+
+def toml_arguments(path: Path, leave_out: Sequence[str] = ()) -> list[str]:
+    """A TOML file as command-line arguments, so that one parser checks both."""
+    try:
+        table = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a TOML file: {error}") from None
+    return _arguments({key: value for key, value in table.items() if f"--{key}" not in leave_out}, "--")
+
+
+def _arguments(table: Mapping[str, Any], prefix: str) -> list[str]:
+    arguments: list[str] = []
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            arguments += _arguments(value, f"{prefix}{key}.")
+        elif isinstance(value, bool):
+            head, _, name = f"{prefix}{key}"[2:].rpartition(".")
+            dotted = f"{head}." if head else ""
+            arguments.append(f"--{dotted}{'' if value else 'no-'}{name}")
+        else:
+            values = value if isinstance(value, list) else [value]
+            arguments += [f"{prefix}{key}", *map(str, values)]
+    return arguments

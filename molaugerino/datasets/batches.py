@@ -1,0 +1,101 @@
+"""Padded tensors of a data set, and the endless, reproducible stream of batches drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molaugerino.datasets.molecules import MoleculeSet
+from molaugerino.datasets.targets import Target
+from molaugerino.spaces import Molecules
+
+BUCKET = 16  # batches sorted by size among each other, so that little is padded
+
+
+class Batch(NamedTuple):
+    """Molecules and their labels (molecules, channels), in physical units."""
+
+    x: Molecules
+    y: Tensor
+
+
+class PaddedData:
+    """Molecules of a set as padded tensors: z (n, N), pos (n, N, 3), y (n, channels)."""
+
+    def __init__(self, molecules: MoleculeSet, targets: list[Target]) -> None:
+        n, longest = len(molecules), int(molecules.num_atoms.max())
+        row = molecules.owner
+        place = np.arange(len(row)) - molecules.starts[row]
+        z = np.zeros((n, longest), dtype=np.int64)
+        pos = np.zeros((n, longest, 3), dtype=np.float32)
+        z[row, place], pos[row, place] = molecules.atomic_numbers, molecules.positions
+        labels = [molecules.find(t.name, t.method)[1].reshape(n, -1) for t in targets]
+        y = np.concatenate(labels, axis=1) if labels else np.zeros((n, 0))
+        self.num_atoms = torch.from_numpy(molecules.num_atoms)
+        self.z, self.pos, self.y = torch.from_numpy(z), torch.from_numpy(pos), torch.from_numpy(y).float()
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The molecules of these rows, padded to the longest of them."""
+        longest = int(self.num_atoms[rows].max())
+        z = self.z[rows, :longest]
+        return Batch(Molecules(z, self.pos[rows, :longest], z > 0), self.y[rows])
+
+    def batches(self, rows: np.ndarray, size: int) -> BatchPass:
+        """All rows in order, none dropped."""
+        return BatchPass(self, torch.from_numpy(np.asarray(rows)).split(size))
+
+
+class BatchPass:
+    """One pass over given rows, as often as it is iterated."""
+
+    def __init__(self, data: PaddedData, chunks: Sequence[Tensor]) -> None:
+        self.data, self.chunks = data, chunks
+
+    def __len__(self) -> int:
+        return len(self.chunks)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.data.batch, self.chunks)
+
+
+class BatchStream:
+    """Batches number start(), start() + 1, ... of an endless training run.
+
+    Batch s is a function of (seed, s) alone: epoch s // steps_per_epoch is one seeded
+    permutation of the rows, so a run resumed at step s sees what an unbroken one sees.
+
+    Args:
+        data: padded molecules.
+        rows: the training rows.
+        size: molecules per batch; the last batch of an epoch may be smaller, none is dropped.
+        seed: of the permutations.
+        start: called when iteration begins, gives the first step.
+    """
+
+    def __init__(self, data: PaddedData, rows: np.ndarray, size: int, seed: int, start: Callable[[], int]) -> None:
+        self.data, self.rows, self.size, self.seed, self.start = data, torch.from_numpy(rows), size, seed, start
+        self.steps_per_epoch = -(-len(rows) // size)
+
+    def epoch(self, number: int) -> list[Tensor]:
+        """The batches of one epoch as row numbers: shuffled, sorted by size within buckets, shuffled again."""
+        rng = np.random.default_rng((self.seed, number))
+        order = self.rows[torch.from_numpy(rng.permutation(len(self.rows)))]
+        batches: list[Tensor] = []
+        for bucket in order.split(self.size * BUCKET):
+            by_size = bucket[self.data.num_atoms[bucket].argsort(stable=True)]
+            batches += by_size.split(self.size)
+        return [batches[k] for k in rng.permutation(len(batches))]
+
+    def __iter__(self) -> Iterator[Batch]:
+        number, first = divmod(self.start(), self.steps_per_epoch)
+        while True:
+            for rows in self.epoch(number)[first:]:
+                yield self.data.batch(rows)
+            number, first = number + 1, 0

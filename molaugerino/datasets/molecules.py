@@ -1,0 +1,211 @@
+"""A set of molecules with labels, packed, and the one npz form it is read from."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from molaugerino.datasets.targets import COMPONENTS, Target, default_readout
+from molaugerino.errors import UserError
+
+Geometry = Literal["given", "mmff"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One label of every molecule: values (n,), or (n, 3) in the frame of the positions for a vector."""
+
+    name: str
+    method: str
+    unit: str
+    values: np.ndarray
+
+    @property
+    def kind(self) -> Literal["scalar", "vector"]:
+        return "vector" if self.values.ndim == 2 else "scalar"
+
+
+@dataclass(frozen=True)
+class MoleculeSet:
+    """n molecules, their atoms packed one after the other; molecule k owns the rows from starts[k] on.
+
+    Attributes:
+        name: stem of the file.
+        checksum: sha256 of the file.
+        geometry: which positions are in use, "given" or "mmff".
+        id: (n,) identifiers, unique.
+        num_atoms: (n,) atoms per molecule.
+        atomic_numbers: (atoms,).
+        positions: (atoms, 3) float32, angstrom, the centroid of each molecule at the origin.
+        columns: the labels.
+        smiles: (n,) or None.
+        positions_mmff: (atoms, 3) force-field positions in the same frame, or None.
+    """
+
+    name: str
+    checksum: str
+    geometry: Geometry
+    id: np.ndarray
+    num_atoms: np.ndarray
+    atomic_numbers: np.ndarray
+    positions: np.ndarray
+    columns: tuple[Column, ...]
+    smiles: np.ndarray | None = None
+    positions_mmff: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.id)
+
+    @property
+    def starts(self) -> np.ndarray:
+        return np.cumsum(self.num_atoms) - self.num_atoms
+
+    @property
+    def owner(self) -> np.ndarray:
+        """(atoms,) the molecule each atom belongs to."""
+        return np.repeat(np.arange(len(self)), self.num_atoms)
+
+    def with_geometry(self, geometry: Geometry) -> MoleculeSet:
+        """The same molecules at the force-field positions that the file holds."""
+        if geometry == self.geometry:
+            return self
+        if geometry != "mmff" or self.positions_mmff is None:
+            raise UserError(f"{self.name} holds no {geometry} positions; use the geometry {self.geometry!r}")
+        return replace(self, geometry="mmff", positions=self.positions_mmff)
+
+    def find(self, name: str, method: str | None = None) -> tuple[Target, np.ndarray]:
+        """A label by name; `<vector>_x`, `_y`, `_z` are components in the current frame.
+
+        Returns:
+            The target it makes and its values, (n,) or (n, 3).
+        """
+        for column in self.columns:
+            if column.name == name and method in (None, column.method):
+                target = Target(name, column.method, column.unit, default_readout(name), column.kind)
+                return target, column.values
+        stem, _, component = name.rpartition("_")
+        for column in self.columns:
+            if (
+                component in COMPONENTS
+                and column.kind == "vector"
+                and column.name == stem
+                and method in (None, column.method)
+            ):
+                return Target(name, column.method, column.unit), column.values[:, COMPONENTS.index(component)]
+        known = ", ".join(sorted(c.name for c in self.columns)) or "none"
+        raise UserError(f"{self.name} has no label {name!r}; it has: {known} (and dipole_x, ... for a vector dipole)")
+
+    def rotated(self, rotations: np.ndarray) -> MoleculeSet:
+        """Every molecule turned about its centroid, x -> R x, with its vector labels; rotations (n, 3, 3)."""
+        per_atom = rotations[self.owner]
+
+        def turn(points: np.ndarray) -> np.ndarray:
+            return np.einsum("aij,aj->ai", per_atom, points).astype(np.float32)
+
+        columns = tuple(
+            replace(c, values=np.einsum("nij,nj->ni", rotations, c.values)) if c.kind == "vector" else c
+            for c in self.columns
+        )
+        mmff = None if self.positions_mmff is None else turn(self.positions_mmff)
+        return replace(self, positions=turn(self.positions), positions_mmff=mmff, columns=columns)
+
+
+def load_npz(path: str | Path) -> MoleculeSet:
+    """Read one archive of molecules: `id, num_atoms, atomic_numbers, positions, targets, target_names, target_units`.
+
+    Optional: `smiles`, `positions_mmff`, `target_methods`, and `vector_targets` (n, kinds, 3)
+    with `vector_target_names`, `_units`, `_methods`. Positions are centred on the centroid.
+    Nothing is unpickled.
+
+    Raises:
+        UserError: where the file is missing, damaged, incomplete or contradicts itself.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no data file at {path}; give a .npz file, or xtb9 for the set that comes with the package")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError, zipfile.error) as error:
+        raise UserError(
+            f"{path} is not a readable .npz archive of plain arrays ({error}); it may be truncated"
+        ) from None
+    except AttributeError:  # np.load of a bare .npy gives an array
+        raise UserError(f"{path} is a single array, expected a .npz archive with id, num_atoms, ...") from None
+    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    return from_arrays(arrays, path.stem, checksum)
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], name: str, checksum: str = "") -> MoleculeSet:
+    """A `MoleculeSet` from the arrays of the npz form, checked."""
+    needed = ("id", "num_atoms", "atomic_numbers", "positions", "targets", "target_names", "target_units")
+    missing = [key for key in needed if key not in arrays]
+    if missing:
+        raise UserError(f"{name} lacks {', '.join(missing)}; a molecule archive needs {', '.join(needed)}")
+    count = np.asarray(arrays["num_atoms"]).astype(np.int64)
+    n, atoms = len(count), int(count.sum())
+    shapes: dict[str, tuple[Any, ...]] = {
+        "id": (n,),
+        "num_atoms": (n,),
+        "atomic_numbers": (atoms,),
+        "positions": (atoms, 3),
+        "positions_mmff": (atoms, 3),
+        "smiles": (n,),
+        "targets": (n, len(arrays["target_names"])),
+        "target_units": (len(arrays["target_names"]),),
+    }
+    for key, shape in shapes.items():
+        if key in arrays and arrays[key].shape != shape:
+            raise UserError(
+                f"{name}: `{key}` has shape {arrays[key].shape}, expected {shape} for {n} molecules of {atoms} atoms"
+            )
+    if n == 0 or (count < 1).any():
+        raise UserError(f"{name}: every molecule needs at least one atom, and there must be one molecule")
+    for key in ("positions", "positions_mmff"):
+        if key in arrays and not np.isfinite(arrays[key]).all():
+            bad = int(np.repeat(np.arange(n), count)[~np.isfinite(arrays[key]).all(1)][0])
+            raise UserError(f"{name}: `{key}` of the molecule with id {arrays['id'][bad]} is not finite; remove it")
+    if len(np.unique(arrays["id"])) != n:
+        raise UserError(f"{name}: `id` holds duplicates; every molecule needs its own")
+    return MoleculeSet(
+        name=name,
+        checksum=checksum,
+        geometry="given",
+        id=np.asarray(arrays["id"]),
+        num_atoms=count,
+        atomic_numbers=np.asarray(arrays["atomic_numbers"]).astype(np.int64),
+        positions=_centred(arrays["positions"], count),
+        columns=tuple(_columns(arrays, name, "", n) + _columns(arrays, name, "vector_", n)),
+        smiles=arrays.get("smiles"),
+        positions_mmff=_centred(arrays["positions_mmff"], count) if "positions_mmff" in arrays else None,
+    )
+
+
+def _columns(arrays: Mapping[str, np.ndarray], name: str, prefix: str, n: int) -> list[Column]:
+    values = arrays.get(f"{prefix}targets")
+    if values is None:
+        return []
+    names = [str(v) for v in arrays.get(f"{prefix}target_names", [])]
+    units = [str(v) for v in arrays.get(f"{prefix}target_units", [])]
+    methods = [str(v) for v in arrays.get(f"{prefix}target_methods", [""] * len(names))]
+    expected = (n, len(names), 3) if prefix else (n, len(names))
+    if values.shape != expected or len(units) != len(names) or len(methods) != len(names):
+        raise UserError(
+            f"{name}: `{prefix}targets` has shape {values.shape}, expected {expected}, a unit and a method each"
+        )
+    return [
+        Column(label, method, unit, values[:, k].astype(np.float64))
+        for k, (label, unit, method) in enumerate(zip(names, units, methods, strict=True))
+    ]
+
+
+def _centred(positions: np.ndarray, num_atoms: np.ndarray) -> np.ndarray:
+    starts = np.cumsum(num_atoms) - num_atoms
+    centroids = np.add.reduceat(positions.astype(np.float64), starts, axis=0) / num_atoms[:, None]
+    return (positions - np.repeat(centroids, num_atoms, axis=0)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""SMILES in, properties out."""

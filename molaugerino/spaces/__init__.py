@@ -1,0 +1,10 @@
+"""Actions of group elements on inputs and outputs; the task lives here and nowhere else."""
+
+from molaugerino.spaces.base import Action as Action
+from molaugerino.spaces.base import InputSpace as InputSpace
+from molaugerino.spaces.padded import Molecules as Molecules
+from molaugerino.spaces.padded import Padded as Padded
+from molaugerino.spaces.points import Points as Points
+from molaugerino.spaces.tensors import DirectSum as DirectSum
+from molaugerino.spaces.tensors import Vector as Vector
+from molaugerino.spaces.trivial import Invariant as Invariant

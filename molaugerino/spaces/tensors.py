@@ -1,0 +1,70 @@
+"""Outputs that turn with the input."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from molaugerino.errors import UserError
+from molaugerino.groups import Affine
+from molaugerino.spaces.base import Action
+
+
+class Vector:
+    """rho(g) v = A v, with the sign of det A for an axial vector. Translations leave vectors alone.
+
+    The last dimension of the value holds the d components of one vector, or of several one after the other.
+
+    Args:
+        per_point: rows of the value are points of ragged examples (forces on the atoms of a
+            PyG batch); otherwise rows are examples (a dipole, or padded per-atom vectors).
+        axial: pseudovector, such as a magnetic moment: unchanged by the inversion.
+
+    Example:
+        >>> half_turn = Affine(torch.diag(torch.tensor([-1., -1., 1.])), torch.zeros(3)).expand(1)
+        >>> Vector().act(half_turn, torch.tensor([[1., 2., 3.]]))
+        tensor([[-1., -2.,  3.]])
+    """
+
+    def __init__(self, per_point: bool = False, axial: bool = False) -> None:
+        self.per_point = per_point
+        self.axial = axial
+
+    def act(
+        self, g: Affine, value: Shaped[Tensor, "rows *more components"], index: Tensor | None = None
+    ) -> Shaped[Tensor, "rows *more components"]:
+        if value.shape[-1] % g.dim:
+            raise UserError(f"vectors of R^{g.dim} need {g.dim} components each, got shape {tuple(value.shape)}")
+        linear = g.linear if index is None else g.linear[index]
+        if self.axial:
+            linear = linear * torch.linalg.det(linear).sign()[..., None, None]
+        flat = value.reshape(len(value), -1, g.dim)
+        return (flat @ linear.mT).reshape(value.shape)
+
+
+class DirectSum:
+    """rho = rho_1 + rho_2 + ...: consecutive channels of one (rows, channels) value, each with its own action.
+
+    Args:
+        parts: (action, channels) in the order of the channels.
+
+    Example:
+        >>> gap_and_dipole = DirectSum([(Invariant(), 1), (Vector(), 3)])
+    """
+
+    per_point = False
+
+    def __init__(self, parts: Sequence[tuple[Action[Tensor], int]]) -> None:
+        self.actions = [action for action, _ in parts]
+        self.channels = [channels for _, channels in parts]
+
+    def act(
+        self, g: Affine, value: Shaped[Tensor, "rows channels"], index: Tensor | None = None
+    ) -> Shaped[Tensor, "rows channels"]:
+        if value.shape[-1] != sum(self.channels):
+            raise UserError(f"`value` must have shape (rows, {sum(self.channels)}), got {tuple(value.shape)}")
+        pieces = value.split(self.channels, -1)
+        return torch.cat([a.act(g, piece, index) for a, piece in zip(self.actions, pieces, strict=True)], -1)

@@ -1,0 +1,203 @@
+"""Models and interrupted runs on disk: digests on everything, nothing that executes code.
+
+A model is two files: `model.safetensors` and `config.json`, which holds everything needed to
+rebuild it and the sha256 of the tensors and of itself. An interrupted run is `last.ckpt`:
+a digest, then torch's own format, read with the weights-only loader.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from lightning.pytorch.plugins.io import CheckpointIO
+from safetensors import SafetensorError
+from torch import nn
+
+from molaugerino.augment import Augmented
+from molaugerino.config import ModelConfig
+from molaugerino.datasets import Target, output_action, parse_target
+from molaugerino.distributions import rigid_motions
+from molaugerino.errors import UserError
+from molaugerino.files import sha256, write_atomic
+from molaugerino.models import PointTransformer
+from molaugerino.spaces import Padded
+
+SCHEMA = 1
+WEIGHTS, CONFIG, CHECKPOINT = "model.safetensors", "config.json", "last.ckpt"
+MAGIC = b"molaugerino checkpoint 1\n"
+PACKAGES = ("torch", "numpy", "rdkit", "lightning", "safetensors")
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a saved model is, beside its tensors.
+
+    Attributes:
+        targets: what it predicts, with units and methods.
+        model: the network's shape.
+        augment: "none", "fixed" or "learned".
+        law: extents in physical units and the verdict, for readers; the parameters are tensors.
+        translation_cap: radius to which translations are counted, angstrom.
+        eval_copies: elements a prediction is averaged over.
+        geometry: positions it was trained on, "given" or "mmff".
+        frames: orientation it was trained on.
+        elements: atomic numbers it has seen.
+        max_atoms: atoms of the largest training molecule.
+        centre: what the origin of every molecule is.
+        data: name of the training set.
+        data_sha256: checksum of its file.
+        split_sha256: checksum of the split.
+        train_mean: mean training label per channel.
+        schema: version of this form.
+        versions: packages it was made with.
+    """
+
+    targets: list[Target]
+    model: ModelConfig
+    augment: str
+    law: dict[str, Any]
+    translation_cap: float
+    eval_copies: int
+    geometry: str
+    frames: str
+    elements: list[int]
+    max_atoms: int
+    data: str
+    data_sha256: str
+    split_sha256: str
+    train_mean: list[float]
+    centre: str = "centroid"
+    schema: int = SCHEMA
+    versions: dict[str, str] | None = None
+
+
+def build(card: ModelCard, rotation: float = 0.0, translation: float = 0.0) -> Augmented:
+    """The untrained network and law that a card describes (angle in radians, radius in angstrom)."""
+    network = PointTransformer(card.targets, **asdict(card.model))
+    law = rigid_motions(rotation, translation, card.translation_cap)
+    return Augmented(network, law, Padded(), output_action(card.targets), eval_copies=card.eval_copies)
+
+
+def package_versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in ("molaugerino", *PACKAGES)}
+
+
+def save_model(folder: Path, augmented: Augmented, card: ModelCard) -> None:
+    """Write the tensors, then the card that vouches for them."""
+    tensors = {name: value.detach().cpu().contiguous() for name, value in augmented.state_dict().items()}
+    weights = safetensors.torch.save(tensors)
+    content = asdict(card) | {"versions": package_versions(), "weights_sha256": sha256(weights)}
+    content["config_sha256"] = _digest(content)
+    write_atomic(folder / WEIGHTS, weights)
+    write_atomic(folder / CONFIG, json.dumps(content, indent=1) + "\n")
+
+
+def _digest(content: dict[str, Any]) -> str:
+    rest = {key: value for key, value in content.items() if key != "config_sha256"}
+    return sha256(json.dumps(rest, sort_keys=True).encode())
+
+
+def load_card(folder: Path) -> tuple[ModelCard, str]:
+    """The card of a saved model and the sha256 that its tensors must have.
+
+    Raises:
+        UserError: where the file is missing, damaged, changed, or of a later version.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(
+            f"no trained model in {folder}: {CONFIG} is missing; train one, or finish it with --resume {folder}"
+        )
+    try:
+        content = json.loads(path.read_bytes())
+        if content.get("schema") != SCHEMA:
+            raise UserError(
+                f"{path} has schema {content.get('schema')!r}, this version reads {SCHEMA}; update molaugerino"
+            )
+        if content.pop("config_sha256", None) != _digest(content):
+            raise UserError(
+                f"{path} was changed or damaged after it was written (digest mismatch); restore it or train again"
+            )
+        weights_sha256 = content.pop("weights_sha256")
+        content["targets"] = [parse_target(target) for target in content["targets"]]
+        content["model"] = ModelConfig(**content["model"])
+        return ModelCard(**content), weights_sha256
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{path} is not a molaugerino model ({error}); restore it or train again") from None
+
+
+def load_model(folder: str | Path) -> tuple[Augmented, ModelCard]:
+    """A saved model, in evaluation mode.
+
+    Raises:
+        UserError: where a file is missing, damaged, changed, or does not fit the card.
+    """
+    folder = Path(folder)
+    card, expected = load_card(folder)
+    path = folder / WEIGHTS
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; restore it or train again") from None
+    if sha256(data) != expected:
+        raise UserError(
+            f"{path} was changed or damaged after it was written (digest mismatch); restore it or train again"
+        )
+    augmented = build(card)
+    try:
+        augmented.load_state_dict(safetensors.torch.load(data))
+    except (SafetensorError, RuntimeError, KeyError) as error:
+        raise UserError(f"{path} does not hold the tensors that {CONFIG} describes: {error}") from None
+    return augmented.eval(), card
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Lightning's door to the disk: atomic writes with a digest, weights-only reads."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        payload = buffer.getvalue()
+        write_atomic(Path(path), MAGIC + sha256(payload).encode() + b"\n" + payload)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        return read_checkpoint(Path(path))
+
+    def remove_checkpoint(self, path: str | Path) -> None:
+        Path(path).unlink(missing_ok=True)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """An interrupted run's state.
+
+    Raises:
+        UserError: where it is missing, damaged, or not one of ours.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; there is nothing to resume") from None
+    head = len(MAGIC) + 65
+    payload = data[head:]
+    if not data.startswith(MAGIC) or data[len(MAGIC) : head - 1].decode(errors="replace") != sha256(payload):
+        raise UserError(f"{path} is damaged or not a molaugerino checkpoint; start the run again in a new folder")
+    try:
+        return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise UserError(f"{path} holds more than tensors and numbers and is not loaded: {error}") from None
+
+
+def parameter_count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())

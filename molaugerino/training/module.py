@@ -1,0 +1,159 @@
+"""The training step: one loss for the weights and the law."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from molaugerino.augment import Augmented
+from molaugerino.config import LawConfig, OptimConfig
+from molaugerino.datasets import Batch
+from molaugerino.distributions import GroupDistribution
+from molaugerino.training.objective import Objective
+from molaugerino.training.schedule import Schedule
+
+NOISE, BUDGET = 1, 2  # independent streams of random numbers
+
+
+def stream(seed: int, purpose: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Random numbers as a function of (seed, purpose, step), so that nothing needs to be stored to resume."""
+    key = (seed * 1_000_003 + purpose) * 1_000_000_007 + step
+    return torch.Generator(device).manual_seed(key % (2**63))
+
+
+class TrainingModule(pl.LightningModule):
+    """loss(h(x), y) + strength * divergence of the law, h with freshly drawn elements.
+
+    Weights and law sit in optimiser groups of their own. The law has its own learning rate,
+    no weight decay, waits for the warm-up, and stays out of the running average of weights.
+
+    Args:
+        augmented: network and law.
+        objective: sets the price of narrowness; None holds the law as it is.
+        loss: (prediction, label) -> (examples,), dimensionless.
+        metrics: (prediction, label) -> name: (examples,), in physical units.
+        budget: gives the batch number k of the molecules kept for the objective.
+        schedule: how far the run is, and the learning rate there.
+        optim: how the weights are trained.
+        law: how the law is trained.
+        seed: of the noise.
+    """
+
+    def __init__(
+        self,
+        augmented: Augmented,
+        objective: Objective | None,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        metrics: Callable[[Tensor, Tensor], dict[str, Tensor]],
+        budget: Callable[[int], Batch],
+        schedule: Schedule,
+        optim: OptimConfig,
+        law: LawConfig,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.augmented = augmented
+        self.objective = objective
+        self.loss, self.metrics, self.budget = loss, metrics, budget
+        self.schedule, self.optim, self.law, self.seed = schedule, optim, law, seed
+        self.averaged = AveragedModel(augmented.model, multi_avg_fn=self._average)
+        self.augmented.distribution.requires_grad_(objective is not None)
+        self.moves = objective is not None or any(bool(p.any()) for p in augmented.distribution.parameters())
+
+    @property
+    def distribution(self) -> GroupDistribution:
+        return self.augmented.distribution
+
+    def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        decay = min(self.optim.ema, (1 + int(count)) / (10 + int(count)))  # a short memory at first
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    # --- one step
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        generator = stream(self.seed, NOISE, self.global_step, self.device)
+        elements = self.augmented.draw(len(batch.y), generator) if self.moves else self.augmented.identity()
+        loss = self.loss(self.augmented(batch.x, elements), batch.y).mean()
+        self.log("loss", loss.detach())
+        if self.objective is None:
+            return loss
+        return loss + self.objective.penalty(self.distribution.divergence())
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self.averaged.update_parameters(self.augmented.model)
+        if self.objective is not None and self.objective.measures and self.global_step % self.law.refresh == 0:
+            self._measure(self.objective)
+        if self.schedule.progress(self.global_step) >= 1:
+            self.trainer.should_stop = True
+
+    @torch.no_grad()
+    def _measure(self, objective: Objective) -> None:
+        """Paired losses at the identity and under the law, on molecules that never update weights."""
+        refresh = self.global_step // self.law.refresh
+        batch = self.transfer_batch_to_device(self.budget(refresh), self.device, 0)
+        generator = stream(self.seed, BUDGET, refresh, self.device)
+        drawn = self.augmented.draw(len(batch.y), generator)
+        both = (self.augmented.identity(), drawn)
+        objective.refresh(*(self.loss(self.augmented(batch.x, elements), batch.y) for elements in both))
+        widths = {
+            f"law/{line.quantity.replace(' ', '_')}[{line.unit}]": line.width for line in self.distribution.describe()
+        }
+        self.log_dict({f"objective/{k}": v for k, v in objective.report().items()} | widths)
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        prediction = self.averaged.module(batch.x)
+        values = {"valid_loss": self.loss(prediction, batch.y)} | self.metrics(prediction, batch.y)
+        self.log_dict({name: value.mean() for name, value in values.items()}, batch_size=len(batch.y))
+
+    # --- optimiser
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        matrices, others = [], []
+        for parameter in self.augmented.model.parameters():
+            (matrices if parameter.dim() > 1 else others).append(parameter)
+        groups = [
+            {"params": matrices, "lr": self.optim.lr, "weight_decay": self.optim.weight_decay},
+            {"params": others, "lr": self.optim.lr, "weight_decay": 0.0},
+        ]
+        factors = [self.schedule.weights, self.schedule.weights]
+        if self.objective is not None:
+            groups.append({"params": list(self.distribution.parameters()), "lr": self.law.lr, "weight_decay": 0.0})
+            factors.append(self._law_factor)
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _law_factor(self, step: int) -> float:
+        return self.schedule.law(step) if self.objective.open else 0.0
+
+    def configure_gradient_clipping(
+        self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
+    ) -> None:
+        nn.utils.clip_grad_norm_(self.augmented.model.parameters(), self.optim.clip)
+
+    # --- resuming
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["elapsed"] = self.schedule.elapsed()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.schedule.started = time.monotonic() - checkpoint["elapsed"]
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch if device.type == "cpu" else Batch(batch.x.to(device), batch.y.to(device))
+
+    # --- the result
+
+    def result(self) -> Augmented:
+        """The averaged weights under the law, ready to evaluate."""
+        source = self.augmented
+        final = Augmented(
+            self.averaged.module, source.distribution, source.input, source.output, eval_copies=source.eval_copies
+        )
+        return final.eval()

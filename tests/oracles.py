@@ -1,0 +1,34 @@
+"""Independent answers that the tests compare with."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import torch
+
+from molaugerino.groups import Affine
+
+
+def cube_rotations(dtype: torch.dtype = torch.float64) -> Affine:
+    """The 24 rotations of the cube: signed permutation matrices of determinant 1, exact in any precision."""
+    matrices = []
+    for order in itertools.permutations(range(3)):
+        for signs in itertools.product((1.0, -1.0), repeat=3):
+            matrix = np.zeros((3, 3))
+            matrix[range(3), order] = signs
+            if np.linalg.det(matrix) > 0:
+                matrices.append(matrix)
+    linear = torch.tensor(np.array(matrices), dtype=dtype)
+    return Affine(linear, torch.zeros(len(linear), 3, dtype=dtype))
+
+
+def haar_ball_cdf(t: np.ndarray, w: float) -> np.ndarray:
+    """Distribution function of the rotation angle under the Haar law restricted to angles up to w."""
+    return (t - np.sin(t)) / (w - math.sin(w))
+
+
+def table_of(groups: Affine) -> list[tuple[int, int]]:
+    """All pairs of indices of a batch of elements."""
+    return list(itertools.product(range(groups.batch_shape[0]), repeat=2))
