@@ -125,9 +125,8 @@ class TrainConfig:
                 raise UserError(f"--{name} must be positive, got {getattr(self, name)}")
         if not self.target:
             raise UserError("--target needs at least one name")
-        positive = {"model": self.model, "optim": self.optim, "law": self.law}
-        for section, settings in positive.items():
-            for name, value in asdict(settings).items():
+        for section in ("model", "optim", "law"):
+            for name, value in asdict(self)[section].items():
                 allows_zero = name in ("weight_decay", "warmup", "strength", "rotation", "translation", "ema")
                 if (
                     isinstance(value, (int, float))

@@ -9,7 +9,7 @@ from molaugerino.config import EvaluateConfig
 from molaugerino.errors import UserError
 from molaugerino.training.checkpoint import load_model
 from molaugerino.training.evaluation import evaluate
-from molaugerino.training.run import molecules_to_test
+from molaugerino.training.folder import molecules_to_test
 
 
 def run(config: EvaluateConfig) -> int:

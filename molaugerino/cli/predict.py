@@ -14,7 +14,7 @@ from molaugerino.errors import UserError
 from molaugerino.files import make_folder, write_atomic
 from molaugerino.predict.predictor import Predictor, Row, latest_run
 from molaugerino.predict.tables import Format, read_inputs, render
-from molaugerino.training.run import RUNS
+from molaugerino.training.folder import RUNS
 
 NOT_ALL_OK = 1
 

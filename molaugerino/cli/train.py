@@ -9,7 +9,8 @@ from molaugerino.cli.main import parse
 from molaugerino.cli.report import print_report
 from molaugerino.config import TrainConfig
 from molaugerino.errors import UserError
-from molaugerino.training.run import SETTINGS, train
+from molaugerino.training.folder import SETTINGS
+from molaugerino.training.run import train
 
 INTERRUPTED = 130
 

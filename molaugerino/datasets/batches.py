@@ -49,7 +49,7 @@ class PaddedData:
 
     def batches(self, rows: np.ndarray, size: int) -> BatchPass:
         """All rows in order, none dropped."""
-        return BatchPass(self, torch.from_numpy(np.asarray(rows)).split(size))
+        return BatchPass(self, torch.split(torch.from_numpy(np.asarray(rows)), size))
 
 
 class BatchPass:
@@ -88,9 +88,9 @@ class BatchStream:
         rng = np.random.default_rng((self.seed, number))
         order = self.rows[torch.from_numpy(rng.permutation(len(self.rows)))]
         batches: list[Tensor] = []
-        for bucket in order.split(self.size * BUCKET):
+        for bucket in torch.split(order, self.size * BUCKET):
             by_size = bucket[self.data.num_atoms[bucket].argsort(stable=True)]
-            batches += by_size.split(self.size)
+            batches += torch.split(by_size, self.size)
         return [batches[k] for k in rng.permutation(len(batches))]
 
     def __iter__(self) -> Iterator[Batch]:

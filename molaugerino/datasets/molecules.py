@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 
 from molaugerino.datasets.targets import COMPONENTS, Target, default_readout
 from molaugerino.errors import UserError
+from molaugerino.files import sha256
 
 Geometry = Literal["given", "mmff"]
 
@@ -130,16 +132,16 @@ def load_npz(path: str | Path) -> MoleculeSet:
     if not path.is_file():
         raise UserError(f"no data file at {path}; give a .npz file, or xtb9 for the set that comes with the package")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        content = path.read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError, zipfile.error) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError, NotImplementedError) as error:
         raise UserError(
             f"{path} is not a readable .npz archive of plain arrays ({error}); it may be truncated"
         ) from None
-    except AttributeError:  # np.load of a bare .npy gives an array
+    except (AttributeError, TypeError):  # np.load of a bare .npy gives an array
         raise UserError(f"{path} is a single array, expected a .npz archive with id, num_atoms, ...") from None
-    checksum = hashlib.sha256(path.read_bytes()).hexdigest()
-    return from_arrays(arrays, path.stem, checksum)
+    return from_arrays(arrays, path.stem, sha256(content))
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], name: str, checksum: str = "") -> MoleculeSet:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,9 +61,9 @@ def save_split(split: Split, path: Path) -> None:
 def load_split(path: Path, n: int) -> Split:
     """Read a split of n molecules back, checked to be disjoint and in range."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             split = Split(*(archive[key].astype(np.int64) for key in ("train", "budget", "valid", "test")))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, EOFError, NotImplementedError) as error:
         raise UserError(f"{path} is not a readable split ({error}); train again to make one") from None
     rows = np.concatenate([split.train, split.budget, split.valid, split.test])
     if len(np.unique(rows)) != len(rows) or rows.min(initial=0) < 0 or rows.max(initial=0) >= n:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -85,28 +85,28 @@ class _Bounded(torch.autograd.Function):
     """Clamp whose gradient vanishes only where a descent step would leave the interval further."""
 
     @staticmethod
-    def forward(raw: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
+    def forward(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
         return raw.clamp(low, high)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, float | Tensor, float | Tensor], output: Tensor) -> None:
-        raw, ctx.low, ctx.high = inputs
-        ctx.save_for_backward(raw)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        (raw,) = ctx.saved_tensors
-        leaves = ((raw >= ctx.high) & (gradient < 0)) | ((raw <= ctx.low) & (gradient > 0))
+        raw, low, high = ctx.saved_tensors
+        leaves = ((raw >= high) & (gradient < 0)) | ((raw <= low) & (gradient > 0))
         return gradient.masked_fill(leaves, 0.0), None, None
 
 
-def bounded(raw: Tensor, low: float | Tensor, high: float | Tensor) -> Tensor:
-    """`raw` clamped to [low, high], so that gradient descent reaches a bound exactly and can leave it again.
+def bounded(raw: Tensor, high: float | Tensor) -> Tensor:
+    """`raw` clamped to [0, high], so that gradient descent reaches a bound exactly and can leave it again.
 
     torch.clamp would trap a parameter that momentum has carried past the bound, and a
     sigmoid would never get there.
     """
-    return _Bounded.apply(raw, low, high)
+    limit = high if isinstance(high, Tensor) else raw.new_full((), high)
+    return cast(Tensor, _Bounded.apply(raw, torch.zeros_like(limit), limit))  # type: ignore[no-untyped-call]
 
 
 def width_parameter(width: float | Sequence[float], cap: Tensor, unit: str) -> nn.Parameter:

@@ -56,7 +56,7 @@ class HaarBall(GroupDistribution):
     @property
     def width(self) -> Tensor:
         """w in radians, differentiable."""
-        return bounded(self._width, 0.0, math.pi)
+        return bounded(self._width, math.pi)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         width = self.width.to(noise.dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -34,21 +34,25 @@ class Product(GroupDistribution):
         self.factors = nn.ModuleList(factors)
 
     @property
+    def _laws(self) -> list[GroupDistribution]:
+        return cast(list[GroupDistribution], list(self.factors))
+
+    @property
     def noise_dim(self) -> int:
-        return sum(factor.noise_dim for factor in self.factors)
+        return sum(law.noise_dim for law in self._laws)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
-        parts = noise.split([factor.noise_dim for factor in self.factors], -1)
-        product, *others = (f.elements(part, context) for f, part in zip(self.factors, parts, strict=True))
+        parts = torch.split(noise, [law.noise_dim for law in self._laws], -1)
+        product, *others = (law.elements(part, context) for law, part in zip(self._laws, parts, strict=True))
         for other in others:
             product = product @ other
         return product
 
     def divergence(self) -> Tensor:
-        return torch.stack([factor.divergence() for factor in self.factors]).sum()
+        return torch.stack([law.divergence() for law in self._laws]).sum()
 
     def describe(self) -> list[Extent]:
-        return [line for factor in self.factors for line in factor.describe()]
+        return [line for law in self._laws for line in law.describe()]
 
 
 def rigid_motions(rotation: float, translation: float, cap: float = 1.0) -> Product:

@@ -43,7 +43,7 @@ class TranslationBall(GroupDistribution):
     @property
     def width(self) -> Tensor:
         """w in angstrom, differentiable."""
-        return bounded(self._width, 0.0, self.cap)
+        return bounded(self._width, self.cap)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         radius = self.width.to(noise.dtype) * noise[..., :1].pow(1 / 3)

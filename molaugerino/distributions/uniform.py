@@ -39,6 +39,11 @@ class AlgebraUniform(GroupDistribution):
     arXiv:2010.11882, centred.
     """
 
+    limits: Tensor
+    turning: Tensor
+    nodes: Tensor
+    weights: Tensor
+
     def __init__(self, group: Group | type[Group], width: float | Sequence[float] = 0.1, cap: float = 1.0) -> None:
         super().__init__()
         self.group = as_group(group)
@@ -61,7 +66,7 @@ class AlgebraUniform(GroupDistribution):
     @property
     def width(self) -> Tensor:
         """Half-widths (dim,), differentiable."""
-        return bounded(self._width, torch.zeros_like(self.limits), self.limits)
+        return bounded(self._width, self.limits)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         return self.group.exp(self.width.to(noise.dtype) * (2 * noise - 1))

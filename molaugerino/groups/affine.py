@@ -88,5 +88,5 @@ class Affine:
         """Add a batch dimension of size one in front of batch dimension `dim` >= 0."""
         return Affine(self.linear.unsqueeze(dim), self.shift.unsqueeze(dim))
 
-    def to(self, *args: object, **kwargs: object) -> Affine:
-        return Affine(self.linear.to(*args, **kwargs), self.shift.to(*args, **kwargs))
+    def to(self, target: torch.dtype | torch.device | Tensor) -> Affine:
+        return Affine(self.linear.to(target), self.shift.to(target))

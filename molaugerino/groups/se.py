@@ -18,7 +18,7 @@ class T3:
     name = "T(3)"
     dim = 3
     space_dim = 3
-    axes = ("tx", "ty", "tz")
+    axes: tuple[str, ...] = ("tx", "ty", "tz")
     log_volume = 0.0
 
     @staticmethod
@@ -54,7 +54,7 @@ class SE3:
     name = "SE(3)"
     dim = 6
     space_dim = 3
-    axes = ("rx", "ry", "rz", "tx", "ty", "tz")
+    axes: tuple[str, ...] = ("rx", "ry", "rz", "tx", "ty", "tz")
     log_volume = SO3.log_volume
 
     @staticmethod

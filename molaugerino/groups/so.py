@@ -27,7 +27,7 @@ class SO2:
     name = "SO(2)"
     dim = 1
     space_dim = 2
-    axes = ("rz",)
+    axes: tuple[str, ...] = ("rz",)
     log_volume = math.log(2 * math.pi)
 
     @staticmethod
@@ -68,7 +68,7 @@ class SO3:
     name = "SO(3)"
     dim = 3
     space_dim = 3
-    axes = ("rx", "ry", "rz")
+    axes: tuple[str, ...] = ("rx", "ry", "rz")
     log_volume = math.log(8 * math.pi**2)
 
     @staticmethod

@@ -17,6 +17,8 @@ RADIAL = 24
 class PairFeatures(nn.Module):
     """e_ij = MLP([gaussians of |x_j - x_i|, x_j - x_i]): what attention may know of a pair, exactly as given."""
 
+    centres: Tensor
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.register_buffer("centres", torch.linspace(0.5, LONGEST, RADIAL), persistent=False)

@@ -27,6 +27,7 @@ class Readout(nn.Module):
     scale: Tensor
     shift: Tensor
     reference: Tensor
+    summed: Tensor
 
     def __init__(self, width: int, targets: list[Target]) -> None:
         super().__init__()

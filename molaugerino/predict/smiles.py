@@ -13,7 +13,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from rdkit import Chem, rdBase
@@ -165,7 +165,7 @@ def _embed_coordinates(mol: Chem.Mol, seed: int, timeout: int) -> None:
     causes = rdDistGeom.EmbedFailureCauses
     timed_out = False
     for random_start in (False, True):
-        options = rdDistGeom.ETKDGv3()
+        options: Any = rdDistGeom.ETKDGv3()
         options.randomSeed = seed
         options.timeout = timeout
         options.useRandomCoords = random_start

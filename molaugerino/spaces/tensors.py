@@ -66,5 +66,5 @@ class DirectSum:
     ) -> Shaped[Tensor, "rows channels"]:
         if value.shape[-1] != sum(self.channels):
             raise UserError(f"`value` must have shape (rows, {sum(self.channels)}), got {tuple(value.shape)}")
-        pieces = value.split(self.channels, -1)
+        pieces = torch.split(value, self.channels, -1)
         return torch.cat([a.act(g, piece, index) for a, piece in zip(self.actions, pieces, strict=True)], -1)

@@ -1,0 +1,1 @@
+"""Training with Lightning: objective, loop, checkpoints, evaluation."""

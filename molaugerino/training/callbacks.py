@@ -17,8 +17,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from torch import Tensor
 
 from molaugerino.files import write_atomic
-from molaugerino.training.checkpoint import CHECKPOINT
 from molaugerino.training.module import TrainingModule
+from molaugerino.training.resume import CHECKPOINT
 
 METRICS = "metrics.csv"
 SHOW_EVERY = 10  # steps between two updates of the progress line
@@ -75,11 +75,16 @@ class Keeper(pl.Callback):
         self.interrupted = True
         signal.signal(signal.SIGINT, self._previous)  # a second one stops at once
 
+    def on_train_batch_start(self, trainer: pl.Trainer, module: TrainingModule, *_: Any) -> None:
+        if trainer.global_step and trainer.global_step % self.every == 0:  # the last step is complete only now
+            trainer.save_checkpoint(self.path)
+
     def on_train_batch_end(self, trainer: pl.Trainer, module: TrainingModule, *_: Any) -> None:
         if self.interrupted:
             trainer.should_stop = True
-        if self.interrupted or trainer.global_step % self.every == 0:
-            trainer.save_checkpoint(self.path)
+
+    def on_train_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        trainer.save_checkpoint(self.path)
 
     def teardown(self, trainer: pl.Trainer, module: TrainingModule, stage: str) -> None:
         if self._previous is not None:

@@ -1,29 +1,23 @@
-"""Models and interrupted runs on disk: digests on everything, nothing that executes code.
+"""Trained models on disk: digests on everything, nothing that executes code.
 
 A model is two files: `model.safetensors` and `config.json`, which holds everything needed to
-rebuild it and the sha256 of the tensors and of itself. An interrupted run is `last.ckpt`:
-a digest, then torch's own format, read with the weights-only loader.
+rebuild it and the sha256 of the tensors and of itself.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import pickle
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
-from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors import SafetensorError
-from torch import nn
 
 from molaugerino.augment import Augmented
 from molaugerino.config import ModelConfig
-from molaugerino.datasets import Target, output_action, parse_target
+from molaugerino.datasets import Frames, Geometry, Target, output_action, parse_target
 from molaugerino.distributions import rigid_motions
 from molaugerino.errors import UserError
 from molaugerino.files import sha256, write_atomic
@@ -31,8 +25,7 @@ from molaugerino.models import PointTransformer
 from molaugerino.spaces import Padded
 
 SCHEMA = 1
-WEIGHTS, CONFIG, CHECKPOINT = "model.safetensors", "config.json", "last.ckpt"
-MAGIC = b"molaugerino checkpoint 1\n"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PACKAGES = ("torch", "numpy", "rdkit", "lightning", "safetensors")
 
 
@@ -66,8 +59,8 @@ class ModelCard:
     law: dict[str, Any]
     translation_cap: float
     eval_copies: int
-    geometry: str
-    frames: str
+    geometry: Geometry
+    frames: Frames
     elements: list[int]
     max_atoms: int
     data: str
@@ -159,45 +152,3 @@ def load_model(folder: str | Path) -> tuple[Augmented, ModelCard]:
     except (SafetensorError, RuntimeError, KeyError) as error:
         raise UserError(f"{path} does not hold the tensors that {CONFIG} describes: {error}") from None
     return augmented.eval(), card
-
-
-class SafeCheckpointIO(CheckpointIO):
-    """Lightning's door to the disk: atomic writes with a digest, weights-only reads."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
-        payload = buffer.getvalue()
-        write_atomic(Path(path), MAGIC + sha256(payload).encode() + b"\n" + payload)
-
-    def load_checkpoint(
-        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
-        return read_checkpoint(Path(path))
-
-    def remove_checkpoint(self, path: str | Path) -> None:
-        Path(path).unlink(missing_ok=True)
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """An interrupted run's state.
-
-    Raises:
-        UserError: where it is missing, damaged, or not one of ours.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; there is nothing to resume") from None
-    head = len(MAGIC) + 65
-    payload = data[head:]
-    if not data.startswith(MAGIC) or data[len(MAGIC) : head - 1].decode(errors="replace") != sha256(payload):
-        raise UserError(f"{path} is damaged or not a molaugerino checkpoint; start the run again in a new folder")
-    try:
-        return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(f"{path} holds more than tensors and numbers and is not loaded: {error}") from None
-
-
-def parameter_count(module: nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from molaugerino.augment import Augmented
-from molaugerino.datasets import MoleculeSet, PaddedData, Target, channel_slices, in_frames
+from molaugerino.datasets import Frames, MoleculeSet, PaddedData, Target, channel_slices, in_frames
 from molaugerino.distributions import GroupDistribution
 
 BATCH = 256
@@ -48,7 +48,7 @@ def evaluate(
     rows: np.ndarray,
     targets: list[Target],
     train_mean: Sequence[float],
-    frames: str,
+    frames: Frames,
     copies: Sequence[int],
 ) -> list[Result]:
     """The error table of a model on the given rows.
@@ -66,8 +66,8 @@ def evaluate(
         One result per target, frames and copies; molecules without the label are left out.
     """
     results = []
-    trained_on = "stored" if frames == "random" else frames
-    for name in (trained_on, "random"):
+    tested: tuple[Frames, ...] = ("stored" if frames == "random" else frames, "random")
+    for name in tested:
         turned, _ = in_frames(molecules, name, TEST_FRAMES_SEED)
         data = PaddedData(turned, targets)
         y = data.y[torch.from_numpy(rows)]

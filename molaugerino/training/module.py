@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -70,9 +70,9 @@ class TrainingModule(pl.LightningModule):
     def distribution(self) -> GroupDistribution:
         return self.augmented.distribution
 
-    def _average(self, averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+    def _average(self, averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
         decay = min(self.optim.ema, (1 + int(count)) / (10 + int(count)))  # a short memory at first
-        torch._foreach_lerp_(averaged, current, 1 - decay)
+        torch._foreach_lerp_(list(averaged), list(current), 1 - decay)
 
     # --- one step
 
@@ -114,23 +114,23 @@ class TrainingModule(pl.LightningModule):
     # --- optimiser
 
     def configure_optimizers(self) -> dict[str, Any]:
-        matrices, others = [], []
+        matrices: list[nn.Parameter] = []
+        others: list[nn.Parameter] = []
         for parameter in self.augmented.model.parameters():
             (matrices if parameter.dim() > 1 else others).append(parameter)
-        groups = [
+        groups: list[dict[str, Any]] = [
             {"params": matrices, "lr": self.optim.lr, "weight_decay": self.optim.weight_decay},
             {"params": others, "lr": self.optim.lr, "weight_decay": 0.0},
         ]
-        factors = [self.schedule.weights, self.schedule.weights]
-        if self.objective is not None:
+        weights = lambda step: self.schedule.weights(step)  # noqa: E731  (torch would pickle a method, not a lambda)
+        factors: list[Callable[[int], float]] = [weights, weights]
+        objective = self.objective
+        if objective is not None:
             groups.append({"params": list(self.distribution.parameters()), "lr": self.law.lr, "weight_decay": 0.0})
-            factors.append(self._law_factor)
+            factors.append(lambda step: self.schedule.law(step) if objective.open else 0.0)
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _law_factor(self, step: int) -> float:
-        return self.schedule.law(step) if self.objective.open else 0.0
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None

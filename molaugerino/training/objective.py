@@ -83,14 +83,13 @@ class LossBudget(nn.Module):
         self.constant_loss = constant_loss
         self.strength = 1e-3
         # weighted sums over the refreshes: weight, identity loss, rise, and weight^2 * variance of the rise
-        self.sums = (0.0, 0.0, 0.0, 0.0)
+        self.sums = [0.0, 0.0, 0.0, 0.0]
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor([self.constant_loss, self.strength, *self.sums], dtype=torch.float64)
 
     def set_extra_state(self, state: Tensor) -> None:
-        self.constant_loss, self.strength, *sums = state.tolist()
-        self.sums = tuple(sums)
+        self.constant_loss, self.strength, *self.sums = state.tolist()
 
     @property
     def identity_loss(self) -> float:
@@ -124,9 +123,9 @@ class LossBudget(nn.Module):
             law: (molecules,) losses of the same molecules under the law.
         """
         difference = (law - identity).double()
-        new = (1.0, float(identity.mean()), float(difference.mean()), float(difference.var()) / len(difference))
-        decay = (self.MEMORY, self.MEMORY, self.MEMORY, self.MEMORY**2)
-        self.sums = tuple(d * old + value for d, old, value in zip(decay, self.sums, new, strict=True))
+        new = [1.0, float(identity.mean()), float(difference.mean()), float(difference.var()) / len(difference)]
+        decay = [self.MEMORY, self.MEMORY, self.MEMORY, self.MEMORY**2]
+        self.sums = [d * old + value for d, old, value in zip(decay, self.sums, new, strict=True)]
         if self.open:
             room = min(max((self.allowed - self.rise) / self.allowed, -1.0), 1.0)
             low, high = self.STRENGTH

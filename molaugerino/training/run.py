@@ -6,13 +6,12 @@ import contextlib
 import logging
 import math
 import time
-import tomllib
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -39,23 +38,16 @@ from molaugerino.datasets import (
 )
 from molaugerino.errors import UserError
 from molaugerino.files import make_folder, write_atomic
+from molaugerino.models import Readout
 from molaugerino.training.callbacks import EarlyStop, Keeper, ProgressLine, join_metrics, set_aside_metrics
-from molaugerino.training.checkpoint import (
-    CHECKPOINT,
-    CONFIG,
-    ModelCard,
-    SafeCheckpointIO,
-    build,
-    read_checkpoint,
-    save_model,
-)
+from molaugerino.training.checkpoint import CONFIG, ModelCard, build, save_model
 from molaugerino.training.evaluation import Result, describe_law, evaluate
+from molaugerino.training.folder import RUNS, SETTINGS, SPLITS
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import FixedStrength, LossBudget, Objective
+from molaugerino.training.resume import CHECKPOINT, SafeCheckpointIO, read_checkpoint
 from molaugerino.training.schedule import Schedule
 
-RUNS = Path("runs")
-SETTINGS, SPLITS = "config.toml", "splits.npz"
 CHECKPOINT_EVERY = 200  # steps
 VALIDATE_EVERY = 200  # steps
 BUDGET_BATCH = 256  # molecules per measurement of the loss budget
@@ -127,15 +119,21 @@ def make_augmented(config: TrainConfig, card: ModelCard, data: Data) -> Augmente
     }
     augmented = build(card, *start[config.augment])
     train = data.split.train
-    augmented.model.readout.fit_scale(data.padded.z[train], data.padded.y[train])
+    readout_of(augmented).fit_scale(data.padded.z[train], data.padded.y[train])
     return augmented
+
+
+def readout_of(augmented: Augmented) -> Readout:
+    """The part of the network that knows units."""
+    return cast(Readout, augmented.model.readout)
 
 
 def make_loss(augmented: Augmented) -> Callable[[Tensor, Tensor], Tensor]:
     """Mean absolute error in units of each channel's scale, (examples,)."""
+    readout = readout_of(augmented)
 
     def loss(prediction: Tensor, label: Tensor) -> Tensor:
-        return ((prediction - label) / augmented.model.readout.scale).abs().mean(1)
+        return ((prediction - label) / readout.scale).abs().mean(1)
 
     return loss
 
@@ -155,7 +153,7 @@ def make_metrics(targets: list[Target]) -> Callable[[Tensor, Tensor], dict[str, 
 def best_constant_loss(augmented: Augmented, data: Data, loss: Callable[[Tensor, Tensor], Tensor]) -> float:
     """Training loss of the best constant on top of the per-element references: the median."""
     batch = data.padded.batch(torch.from_numpy(data.split.train))
-    baseline = augmented.model.readout.baseline(batch.x)
+    baseline = readout_of(augmented).baseline(batch.x)
     median = (batch.y - baseline).median(0).values
     return float(loss(baseline + median, batch.y).mean())
 
@@ -219,7 +217,7 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
         source = config.data if config.data in EMBEDDED else str(Path(config.data).resolve())
         write_atomic(folder / SETTINGS, to_toml(replace(config, data=source, out=None, config=None)))
         save_split(data.split, folder / SPLITS)
-    pl.seed_everything(config.seed, verbose=False)
+    torch.manual_seed(config.seed)
     card = make_card(config, data)
     module = make_module(config, card, data)
     finished = fit(module, config, data, folder, console)
@@ -288,7 +286,6 @@ def fit(module: TrainingModule, config: TrainConfig, data: Data, folder: Path, c
             val_check_interval=every,
             check_val_every_n_epoch=None,
             log_every_n_steps=10,
-            deterministic=True,
             devices=1,
         )
         stream = BatchStream(
@@ -299,26 +296,3 @@ def fit(module: TrainingModule, config: TrainConfig, data: Data, folder: Path, c
         trainer.fit(module, stream, valid, ckpt_path=checkpoint if resuming else None)
     join_metrics(folder)
     return not keeper.interrupted
-
-
-def molecules_to_test(folder: Path, card: ModelCard, source: str | None = None) -> tuple[MoleculeSet, np.ndarray]:
-    """The molecules to test a saved model on: the test rows of its run, or all of another data set.
-
-    Args:
-        folder: of the run.
-        card: its model's.
-        source: another data set; None takes the run's own, which must be the file it was.
-    """
-    if source is not None:
-        molecules = open_data(source)
-        rows = np.arange(len(molecules))
-        if molecules.checksum == card.data_sha256 and (folder / SPLITS).exists():
-            rows = load_split(folder / SPLITS, len(molecules)).test  # never count training molecules as tests
-    else:
-        settings = tomllib.loads((folder / SETTINGS).read_text())
-        molecules = open_data(settings.get("data", "xtb9"))
-        if molecules.checksum != card.data_sha256:
-            raise UserError(f"{molecules.name} is not the file that {folder} was trained on; name the data with --data")
-        rows = load_split(folder / SPLITS, len(molecules)).test
-    geometry = card.geometry if card.geometry == "given" or molecules.positions_mmff is not None else "given"
-    return molecules.with_geometry(geometry), rows

@@ -31,7 +31,9 @@ class Schedule:
 
     def progress(self, step: int) -> float:
         """0 at the start, 1 at the end."""
-        return step / self.steps if self.steps is not None else self.elapsed() / self.seconds
+        if self.steps is not None:
+            return step / self.steps
+        return self.elapsed() / self.seconds if self.seconds is not None else 0.0
 
     def weights(self, step: int) -> float:
         """Linear warm-up, then a half cosine to zero."""

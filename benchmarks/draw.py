@@ -1,0 +1,129 @@
+"""Pictures and README tables from the committed results.
+
+    python benchmarks/draw.py
+
+Rewrites what stands between `<!-- NAME -->` and `<!-- end NAME -->` in README.md.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, pstdev
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import matplotlib.pyplot as plt
+from record import RESULTS, read
+
+README = RESULTS.parent.parent / "README.md"
+LABELS = {
+    "gap": ("gap, a scalar", "tab:blue"),
+    "dipole": ("dipole, a vector that turns back", "tab:green"),
+    "dipole_x": ("dipole_x, one component", "tab:red"),
+}
+
+
+def draw_laws(content: dict[str, Any]) -> None:
+    """Widths against steps, one line per seed: the same rule, three labels, three answers."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    for label, (title, colour) in LABELS.items():
+        for k, run in enumerate(r for r in content["runs"] if r["label"] == label):
+            steps, rotation, translation = zip(*run["path"], strict=True)
+            left.plot(steps, rotation, color=colour, label=title if k == 0 else None, alpha=0.8)
+            right.plot(steps, translation, color=colour, alpha=0.8)
+    left.axhline(180, color="grey", linewidth=0.8, linestyle=":")
+    left.text(0, 173, "all rotations (Haar)", color="grey", va="top", fontsize=8)
+    left.set(xlabel="training step", ylabel="largest rotation, degree", ylim=(0, 190), yticks=range(0, 181, 45))
+    right.axhline(1, color="grey", linewidth=0.8, linestyle=":")
+    right.text(0, 0.96, "cap", color="grey", va="top", fontsize=8)
+    right.set(xlabel="training step", ylabel="largest translation, angstrom", ylim=(0, 1.06))
+    figure.legend(loc="outside upper center", ncols=3, frameon=False)
+    figure.savefig(RESULTS / "laws.png", dpi=130)
+    plt.close(figure)
+
+
+def spread(values: list[float], digits: int) -> str:
+    shown = f"{mean(values):.{digits}f}"
+    return shown if len(values) == 1 else f"{shown} +- {pstdev(values):.{digits}f}"
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def laws_table(content: dict[str, Any]) -> str:
+    rows = []
+    for label in LABELS:
+        runs = [r for r in content["runs"] if r["label"] == label]
+        laws = [r["law"] for r in runs]
+        cells = defaultdict(list)
+        for run in runs:
+            for r in run["results"]:
+                cells[r["frames"], r["copies"]].append(r["mae"])
+            cells["mean"].append(run["results"][0]["mean_predictor"])
+            unit = run["results"][0]["unit"]
+        rows.append(
+            [
+                f"`{label}`",
+                spread([law["rotation_width_degree"] for law in laws], 1),
+                spread([math.degrees(r["mean_rotation_rad"]) for r in runs], 1),
+                spread([law["rotation_nats"] for law in laws], 3),
+                spread([law["translation_width_angstrom"] for law in laws], 2),
+                f"{spread(cells['random', 1], 3)} {unit}",
+                f"{spread(cells['random', 16], 3)} {unit}",
+                f"{mean(cells['mean']):.3f} {unit}",
+            ]
+        )
+    header = ["label", "largest rotation, degree", "mean rotation, degree", "nats from Haar", "largest translation, A"]
+    return table([*header, "test MAE, one pass", "16 passes", "mean predictor"], rows)
+
+
+def frames_table(content: dict[str, Any]) -> str:
+    rows = []
+    for kind in ("none", "learned", "fixed"):
+        cells = defaultdict(list)
+        for run in content["runs"]:
+            if run["augment"] == kind:
+                for r in run["results"]:
+                    cells[r["frames"], r["copies"]].append(1000 * r["mae"])
+        rows.append([kind] + [spread(cells[key], 0) if cells[key] else "" for key in
+                              (("principal", 1), ("principal", 16), ("random", 1), ("random", 16))])  # fmt: skip
+    return table(["augmentation", "principal frames", "16 passes", "random frames", "16 passes"], rows)
+
+
+def speed_table(content: dict[str, Any]) -> str:
+    rows = [
+        [name, f"{value['ratio']:.2f}", f"{value['low']:.2f} to {value['high']:.2f}"]
+        for name, value in content.items()
+        if isinstance(value, dict) and "ratio" in value
+    ]
+    return table(["ratio of medians", "value", "95 % interval"], rows)
+
+
+def fill(text: str, name: str, content: str) -> str:
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise SystemExit(f"README.md has no block {name}")
+    return pattern.sub(lambda m: f"{m[1]}{content}\n{m[2]}", text)
+
+
+def main() -> None:
+    text = Path(README).read_text()
+    for name, make in (("laws", laws_table), ("frames", frames_table), ("speed", speed_table)):
+        content = read(name)
+        if content:
+            text = fill(text, name, make(content))
+    if read("laws"):
+        draw_laws(read("laws"))
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

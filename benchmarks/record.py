@@ -1,0 +1,44 @@
+"""Results on disk: what was measured, where, with what, by which command."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from molaugerino.training.checkpoint import package_versions
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def provenance(seed: int | list[int]) -> dict[str, Any]:
+    """Commit, versions, device, seed and command of this program."""
+    described = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    commit = subprocess.run(described, capture_output=True, text=True, cwd=RESULTS.parent, check=False).stdout.strip()
+    cuda = torch.cuda.is_available()
+    return {
+        "commit": commit,
+        "versions": package_versions() | {"python": platform.python_version()},
+        "device": torch.cuda.get_device_name()
+        if cuda
+        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+        "seed": seed,
+        "command": " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def write(name: str, content: dict[str, Any]) -> Path:
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps(content, indent=1) + "\n")
+    return path
+
+
+def read(name: str) -> dict[str, Any]:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text()) if path.exists() else {}

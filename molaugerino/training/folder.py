@@ -1,0 +1,37 @@
+"""What lies where in the folder of a run."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+
+from molaugerino.datasets import MoleculeSet, load_split, open_data
+from molaugerino.errors import UserError
+from molaugerino.training.checkpoint import ModelCard
+
+RUNS = Path("runs")
+SETTINGS, SPLITS = "config.toml", "splits.npz"
+
+
+def molecules_to_test(folder: Path, card: ModelCard, source: str | None = None) -> tuple[MoleculeSet, np.ndarray]:
+    """The molecules to test a saved model on: the test rows of its run, or all of another data set.
+
+    Args:
+        folder: of the run.
+        card: its model's.
+        source: another data set; None takes the run's own, which must be the file it was.
+    """
+    if source is not None:
+        molecules = open_data(source)
+        rows = np.arange(len(molecules))
+        if molecules.checksum == card.data_sha256 and (folder / SPLITS).exists():
+            rows = load_split(folder / SPLITS, len(molecules)).test  # never count training molecules as tests
+    else:
+        settings = tomllib.loads((folder / SETTINGS).read_text())
+        molecules = open_data(settings.get("data", "xtb9"))
+        if molecules.checksum != card.data_sha256:
+            raise UserError(f"{molecules.name} is not the file that {folder} was trained on; name the data with --data")
+        rows = load_split(folder / SPLITS, len(molecules)).test
+    return molecules.with_geometry("given" if molecules.positions_mmff is None else card.geometry), rows

@@ -1,0 +1,220 @@
+"""Reading archives, framing, splitting, batching."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from molaugerino.datasets import (
+    BatchStream,
+    PaddedData,
+    Split,
+    in_frames,
+    load_npz,
+    load_split,
+    open_data,
+    random_split,
+    save_split,
+)
+from molaugerino.errors import UserError
+from tests.conftest import archive
+
+
+@pytest.fixture(scope="module")
+def small(small_npz):
+    return load_npz(small_npz)
+
+
+def saved(tmp_path, **changes):
+    arrays = archive(count=50) | changes
+    path = tmp_path / "changed.npz"
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    return path
+
+
+class TestReading:
+    def test_labels_with_unit_and_method(self, small):
+        target, values = small.find("gap")
+        assert (target.unit, target.method, target.readout, target.kind) == ("eV", "GFN2-xTB", "mean", "scalar")
+        assert values.shape == (len(small),)
+        assert small.find("energy")[0].readout == "sum"
+        assert small.find("dipole")[0].channels == 3
+
+    def test_molecules_are_centred(self, small):
+        centroids = np.add.reduceat(small.positions, small.starts) / small.num_atoms[:, None]
+        assert np.abs(centroids).max() < 1e-5
+
+    def test_components_come_from_the_vector(self, small):
+        assert np.array_equal(small.find("dipole_y")[1], small.find("dipole")[1][:, 1])
+
+    def test_geometry(self, small):
+        mmff = small.with_geometry("mmff")
+        assert np.array_equal(mmff.positions, small.positions_mmff)
+        assert small.with_geometry("given") is small
+
+    def test_units_and_names_of_columns(self, small):
+        assert small.find("gap")[0].columns == ["gap[eV]"]
+        assert small.find("dipole")[0].columns == ["dipole_x[debye]", "dipole_y[debye]", "dipole_z[debye]"]
+
+
+class TestBadFiles:
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"positions": None}, "lacks positions"),
+            ({"positions": np.zeros((3, 3))}, r"`positions` has shape \(3, 3\), expected"),
+            ({"targets": np.zeros((50, 2))}, "`targets` has shape"),
+            ({"id": np.zeros(50, dtype=int)}, "`id` holds duplicates"),
+            ({"num_atoms": np.zeros(50, dtype=int)}, "expected"),
+            ({"vector_target_units": np.array([])}, "a unit and a method each"),
+        ],
+    )
+    def test_what_is_wrong_is_named(self, tmp_path, changes, message):
+        with pytest.raises(UserError, match=message):
+            load_npz(saved(tmp_path, **changes))
+
+    def test_not_finite_positions_name_the_molecule(self, tmp_path):
+        arrays = archive(count=50)
+        arrays["positions"][arrays["num_atoms"][0] + 1, 2] = np.nan
+        with pytest.raises(UserError, match=f"molecule with id {arrays['id'][1]} is not finite"):
+            load_npz(saved(tmp_path, **arrays))
+
+    def test_truncated(self, small_npz, tmp_path):
+        path = tmp_path / "cut.npz"
+        path.write_bytes(small_npz.read_bytes()[:5000])
+        with pytest.raises(UserError, match="truncated"):
+            load_npz(path)
+
+    def test_not_an_archive(self, tmp_path):
+        (tmp_path / "text.npz").write_text("hello")
+        with pytest.raises(UserError, match=r"not a readable .npz archive"):
+            load_npz(tmp_path / "text.npz")
+        np.save(tmp_path / "one.npy", np.zeros(3))
+        with pytest.raises(UserError, match="single array"):
+            load_npz(tmp_path / "one.npy")
+
+    def test_pickles_are_refused(self, tmp_path):
+        path = tmp_path / "pickled.npz"
+        np.savez(path, id=np.array([{}], dtype=object))
+        with pytest.raises(UserError, match=r"not a readable .npz archive of plain arrays"):
+            load_npz(path)
+
+    def test_missing_and_unknown(self, tmp_path):
+        with pytest.raises(UserError, match="no data file at"):
+            load_npz(tmp_path / "none.npz")
+        with pytest.raises(UserError, match="no data set 'qm10'"):
+            open_data("qm10")
+
+    def test_unknown_label(self, small):
+        with pytest.raises(UserError, match=r"no label .alpha'; it has: .*dipole.*gap"):
+            small.find("alpha")
+
+    def test_geometry_that_is_not_there(self, tmp_path):
+        with pytest.raises(UserError, match="holds no mmff positions"):
+            load_npz(saved(tmp_path, positions_mmff=None)).with_geometry("mmff")
+
+
+class TestFrames:
+    def test_random_frames_are_the_same_every_time(self, small):
+        first, _ = in_frames(small, "random", 3)
+        second, _ = in_frames(small, "random", 3)
+        other, _ = in_frames(small, "random", 4)
+        assert np.array_equal(first.positions, second.positions)
+        assert not np.allclose(first.positions, other.positions)
+
+    def test_vectors_turn_with_their_molecule(self, small):
+        """Against the positions: the overlap of dipole and each atom does not change."""
+        turned, _ = in_frames(small, "random", 3)
+        before = np.einsum("ai,ai->a", small.positions, small.find("dipole")[1][small.owner])
+        after = np.einsum("ai,ai->a", turned.positions, turned.find("dipole")[1][turned.owner])
+        assert np.abs(before - after).max() < 1e-4
+        assert np.abs(small.find("dipole_x")[1] - turned.find("dipole_x")[1]).max() > 0.1
+        assert np.array_equal(small.find("mu")[1], turned.find("mu")[1])
+
+    def test_principal_frames_forget_the_orientation(self, small):
+        turns = Rotation.random(len(small), rng=np.random.default_rng(0)).as_matrix()
+        here, undetermined = in_frames(small, "principal")
+        there, _ = in_frames(small.rotated(turns), "principal")
+        sure = ~undetermined
+        assert sure.mean() > 0.8
+        assert np.abs(here.positions - there.positions)[sure[small.owner]].max() < 1e-4
+        gap = np.abs(here.find("dipole")[1] - there.find("dipole")[1])[sure]
+        assert gap.max() < 1e-3
+
+    def test_principal_frames_are_proper_and_diagonal(self, small):
+        turned, _ = in_frames(small, "principal")
+        distance = np.linalg.norm(turned.positions, axis=1) - np.linalg.norm(small.positions, axis=1)
+        assert np.abs(distance).max() < 1e-4
+        volumes = [
+            np.linalg.det(np.stack([m.positions[s : s + 3] for s in m.starts[m.num_atoms > 3]]))
+            for m in (small, turned)
+        ]
+        assert np.abs(volumes[0] - volumes[1]).max() < 1e-3  # no reflection
+
+    def test_symmetric_tops_are_flagged(self, small):
+        benzene = 1.39 * np.array([[np.cos(a), np.sin(a), 0] for a in np.arange(6) * np.pi / 3])
+        arrays = archive(count=40)
+        arrays |= {key: arrays[key][:1] for key in arrays if len(arrays[key]) == 40}
+        arrays |= {"num_atoms": np.array([6]), "atomic_numbers": np.full(6, 6), "positions": benzene.astype(np.float32)}
+        arrays |= {"positions_mmff": benzene.astype(np.float32)}
+        from molaugerino.datasets.molecules import from_arrays
+
+        _, undetermined = in_frames(from_arrays(arrays, "benzene"), "principal")
+        assert undetermined.tolist() == [True]
+
+    def test_unknown_frames(self, small, untyped):
+        with pytest.raises(UserError, match="`frames` must be one of stored, principal, random"):
+            in_frames(small, "upright")
+
+
+class TestSplits:
+    def test_disjoint_complete_and_seeded(self, tmp_path):
+        split = random_split(1000, 1)
+        rows = np.concatenate([split.train, split.budget, split.valid, split.test])
+        assert np.array_equal(np.sort(rows), np.arange(1000))
+        assert [len(split.test), len(split.valid), len(split.budget)] == [100, 50, 50]
+        assert split.checksum == random_split(1000, 1).checksum != random_split(1000, 2).checksum
+        save_split(split, tmp_path / "splits.npz")
+        assert load_split(tmp_path / "splits.npz", 1000).checksum == split.checksum
+
+    def test_bad_splits(self, tmp_path):
+        path = tmp_path / "splits.npz"
+        rows = np.arange(5)
+        save_split(Split(rows, rows, rows, rows), path)
+        with pytest.raises(UserError, match="rows repeat"):
+            load_split(path, 100)
+        path.write_bytes(b"PK\x03\x04")
+        with pytest.raises(UserError, match="not a readable split"):
+            load_split(path, 100)
+        with pytest.raises(UserError, match="at least 40 molecules"):
+            random_split(39)
+
+
+class TestBatches:
+    def test_padding_holds_the_molecules(self, small):
+        data = PaddedData(small, [small.find("gap")[0], small.find("dipole")[0]])
+        batch = data.batch(torch.tensor([5, 2]))
+        assert batch.y.shape == (2, 4)
+        for row, k in enumerate((5, 2)):
+            atoms = slice(small.starts[k], small.starts[k] + small.num_atoms[k])
+            assert torch.equal(batch.x.pos[row][batch.x.mask[row]], torch.from_numpy(small.positions[atoms]))
+            assert batch.x.z[row][batch.x.mask[row]].tolist() == small.atomic_numbers[atoms].tolist()
+
+    def test_every_molecule_once_an_epoch(self, small):
+        data = PaddedData(small, [])
+        stream = BatchStream(data, np.arange(100), 16, seed=0, start=lambda: 0)
+        rows = torch.cat(stream.epoch(3))
+        assert torch.equal(rows.sort().values, torch.arange(100))
+        assert stream.steps_per_epoch == len(stream.epoch(0)) == 7
+
+    def test_a_stream_can_be_entered_anywhere(self, small):
+        data = PaddedData(small, [])
+
+        def first(start, count):
+            stream = iter(BatchStream(data, np.arange(100), 16, seed=0, start=lambda: start))
+            return [next(stream).x.pos for _ in range(count)]
+
+        whole = first(0, 20)
+        assert all(torch.equal(a, b) for a, b in zip(first(9, 11), whole[9:], strict=True))

@@ -1,0 +1,38 @@
+"""The Python of the README runs as it stands there, and its commands exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import tyro
+
+from molaugerino.cli.main import VERBS
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=["train and predict", "core"])
+def test_python_runs(script, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert len(script.splitlines()) <= 20
+    exec(compile(script, "README.md", "exec"), {"__name__": "readme"})
+    assert capsys.readouterr().out
+
+
+def test_verbs_and_flags_exist():
+    for verb, config in VERBS.items():
+        assert f"molaugerino {verb}" in README
+        with pytest.raises(SystemExit):
+            tyro.cli(config, args=["--help"])
+    flags = set(re.findall(r"`(--[a-z-]+)", README))
+    known = set(re.findall(r"--[a-z-]+", (Path(__file__).parent.parent / "molaugerino/config.py").read_text()))
+    known |= {f"--{name}" for config in VERBS.values() for name in config.__dataclass_fields__}
+    assert flags <= known | {"--help", "--index-url"}
+
+
+def test_every_block_of_results_is_filled():
+    for name in re.findall(r"<!-- end (\w+) -->", README):
+        assert re.search(rf"<!-- {name} -->\n\|.*<!-- end {name} -->", README, re.DOTALL), name

@@ -1,0 +1,103 @@
+"""The loss budget on worlds small enough to solve by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from molaugerino.distributions import HaarBall
+from molaugerino.groups import SO2
+from molaugerino.training.objective import FixedStrength, LossBudget
+
+
+def feed(budget, identity, law, times=1):
+    for _ in range(times):
+        budget.refresh(torch.full((50,), identity), torch.full((50,), law))
+
+
+class TestLossBudget:
+    def test_allowed_is_five_percent_or_a_thousandth_of_the_constant(self):
+        budget = LossBudget(constant_loss=1.0)
+        feed(budget, 0.5, 0.5)
+        assert budget.allowed == pytest.approx(0.025)
+        budget = LossBudget(constant_loss=1.0)
+        feed(budget, 0.001, 0.001)
+        assert budget.allowed == pytest.approx(0.001)
+
+    def test_closed_until_the_constant_is_beaten(self):
+        budget = LossBudget(constant_loss=1.0)
+        assert not budget.open  # nothing measured yet
+        feed(budget, 0.9, 0.9)
+        before = budget.strength
+        assert not budget.open
+        assert budget.penalty(torch.tensor(3.0)).item() == 0
+        assert "undecided" in budget.verdict
+        feed(budget, 0.9, 0.9)
+        assert budget.strength == before
+        feed(budget, 0.1, 0.1, times=20)
+        assert budget.open
+        assert budget.penalty(torch.tensor(3.0)).item() > 0
+
+    def test_strength_follows_the_room_that_is_left(self):
+        budget = LossBudget(constant_loss=1.0)
+        feed(budget, 0.5, 0.5)
+        assert budget.strength == pytest.approx(1e-3 * math.exp(0.3))
+        budget = LossBudget(constant_loss=1.0)
+        feed(budget, 0.5, 0.5 + 0.025)  # exactly the allowed rise
+        assert budget.strength == pytest.approx(1e-3)
+        budget = LossBudget(constant_loss=1.0)
+        feed(budget, 0.5, 5.0)
+        assert budget.strength == pytest.approx(1e-3 * math.exp(-0.3))
+
+    def test_strength_stays_in_its_bounds(self):
+        wide, narrow = LossBudget(constant_loss=1.0), LossBudget(constant_loss=1.0)
+        feed(wide, 0.5, 0.5, times=100)
+        feed(narrow, 0.5, 5.0, times=100)
+        assert (wide.strength, narrow.strength) == (1.0, 1e-5)
+
+    def test_running_mean_and_its_standard_error(self):
+        generator = torch.Generator().manual_seed(0)
+        budget = LossBudget(constant_loss=10.0)
+        estimates = []
+        for _ in range(400):
+            noise = torch.randn(100, generator=generator)
+            budget.refresh(torch.full((100,), 1.0), 1.2 + noise)
+            estimates.append((budget.rise, budget.standard_error))
+        rises, errors = torch.tensor(estimates[20:]).T
+        assert rises.mean().item() == pytest.approx(0.2, abs=0.02)
+        assert rises.std().item() == pytest.approx(errors.mean().item(), rel=0.25)
+
+    def test_state_travels(self):
+        budget, twin = LossBudget(constant_loss=1.0), LossBudget(constant_loss=2.0)
+        feed(budget, 0.5, 0.51, times=3)
+        twin.load_state_dict(budget.state_dict())
+        assert twin.report() == budget.report()
+        assert twin.constant_loss == 1.0
+
+    @pytest.mark.parametrize(("cost", "expected"), [(0.0, math.pi), (1.0, 0.9)])
+    def test_finds_the_width_at_which_the_loss_has_risen_by_what_is_allowed(self, cost, expected):
+        """A world without a network: loss 0.2 at the identity, 0.2 + cost angle^4 under a rotation."""
+        law = HaarBall(SO2, width=0.1).double()
+        budget = LossBudget(constant_loss=1.0)
+        optimizer = torch.optim.Adam(law.parameters(), lr=0.02, betas=(0.9, 0.99))
+        generator = torch.Generator().manual_seed(0)
+        # mean of angle^4 over [-w, w] is w^4 / 5: the rise is 0.05 * 0.2 at w = (0.05 / cost)^(1/4)
+        for step in range(6000):
+            if step % 10 == 0:
+                angle = SO2.log(law.sample((200,), generator)).detach()[:, 0]
+                budget.refresh(torch.full((200,), 0.2, dtype=torch.float64), 0.2 + cost * angle.pow(4))
+            optimizer.zero_grad()
+            angle = SO2.log(law.sample((64,), generator))[:, 0]
+            loss = cost * angle.pow(4).mean() + budget.penalty(law.divergence())
+            loss.backward()
+            optimizer.step()
+        width = law.width.item()
+        assert width == pytest.approx(math.pi if cost == 0 else (0.05 / cost) ** 0.25, rel=0.12)
+        assert expected - 0.5 < width < expected + 0.5
+
+
+def test_fixed_strength():
+    assert FixedStrength(0.25).penalty(torch.tensor(4.0)).item() == 1.0
+    assert not FixedStrength(0.25).measures

@@ -1,0 +1,241 @@
+"""Training end to end on a tiny network: what is written, resumed, reproduced, refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from molaugerino.cli.train import resumed
+from molaugerino.config import LawConfig, OptimConfig, TrainConfig, to_toml
+from molaugerino.datasets import load_npz, load_split
+from molaugerino.errors import UserError
+from molaugerino.training.checkpoint import load_model
+from molaugerino.training.evaluation import evaluate
+from molaugerino.training.run import train
+
+
+def tensors(folder):
+    return load_model(folder)[0].state_dict()
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+class TestFolder:
+    def test_what_is_in_it(self, trained):
+        names = {path.name for path in trained.iterdir()}
+        assert {"config.toml", "config.json", "metrics.csv", "model.safetensors", "splits.npz", "tensorboard"} <= names
+        assert any("events" in path.name for path in (trained / "tensorboard").iterdir())
+
+    def test_the_card_says_what_the_model_is(self, trained, small_npz):
+        card = json.loads((trained / "config.json").read_text())
+        assert card["targets"] == [
+            {"name": "gap", "method": "GFN2-xTB", "unit": "eV", "readout": "mean", "kind": "scalar"}
+        ]
+        data = load_npz(small_npz)
+        assert card["data_sha256"] == data.checksum
+        assert card["elements"] == [1, 6, 7, 8, 9]
+        assert card["geometry"] == "mmff"
+        train_rows = load_split(trained / "splits.npz", len(data)).train
+        assert card["max_atoms"] == data.num_atoms[train_rows].max()
+        assert card["train_mean"][0] == pytest.approx(data.find("gap")[1][train_rows].mean(), rel=1e-6)
+        assert card["schema"] == 1
+        assert {"molaugerino", "torch", "rdkit"} <= set(card["versions"])
+
+    def test_metrics_have_loss_error_law_and_budget(self, trained):
+        rows = metrics(trained)
+        columns = {key for row in rows for key, value in row.items() if value}
+        assert {"step", "loss", "mae/gap[eV]", "law/rotation_angle[degree]", "law/translation[angstrom]"} <= columns
+        assert {"objective/rise", "objective/rise_se", "objective/allowed", "objective/strength"} <= columns
+
+    def test_the_saved_model_gives_the_reported_errors(self, tiny_config, tmp_path):
+        run = train(tiny_config(tmp_path / "run"))
+        augmented, card = load_model(run.folder)
+        data = load_npz(run_data(run)).with_geometry(card.geometry)
+        rows = load_split(run.folder / "splits.npz", len(data)).test
+        again = evaluate(augmented, data, rows, card.targets, card.train_mean, card.frames, (1, 4))
+        assert again == run.results
+
+
+def run_data(run):
+    return tomllib.loads((run.folder / "config.toml").read_text())["data"]
+
+
+def metrics(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def start(options, awaited):
+    """`molaugerino train` in a process of its own, up to the moment when a file appears."""
+    command = [sys.executable, "-m", "molaugerino", "train", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not awaited.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    return process, awaited
+
+
+class TestReproduction:
+    def test_one_seed_one_result(self, tiny_config, tmp_path):
+        first, second = (train(tiny_config(tmp_path / name)) for name in ("a", "b"))
+        other = train(tiny_config(tmp_path / "c", seed=1))
+        assert same(tensors(first.folder), tensors(second.folder))
+        assert first.results == second.results
+        assert not same(tensors(first.folder), tensors(other.folder))
+
+    def test_kill_and_resume_gives_the_same_bits(self, tiny_config, small_npz, tmp_path):
+        """kill -9 in mid-training, --resume, against an unbroken run; through the command line as a user would."""
+        steps = 900
+        whole = train(tiny_config(tmp_path / "whole", steps=steps))
+        options = [
+            "--data",
+            str(small_npz),
+            "--steps",
+            str(steps),
+            "--optim.batch",
+            "32",
+            "--out",
+            str(tmp_path / "broken"),
+        ]
+        options += ["--model.width", "16", "--model.depth", "1", "--model.heads", "2", "--model.pair", "8"]
+        options += ["--law.refresh", "5", "--law.eval-copies", "4"]
+        process, checkpoint = start(options, tmp_path / "broken" / "last.ckpt")
+        process.kill()
+        process.communicate()
+        assert checkpoint.exists()
+        assert not (tmp_path / "broken" / "config.json").exists()
+        again = train(resumed(TrainConfig(resume=tmp_path / "broken")))
+        assert same(tensors(whole.folder), tensors(again.folder))
+        assert again.results == whole.results
+        steps_logged = [int(row["step"]) for row in metrics(tmp_path / "broken")]
+        assert steps_logged == sorted(steps_logged)
+        assert steps_logged[0] < 50 < steps - 50 < steps_logged[-1]
+
+    def test_resume_before_the_first_checkpoint_starts_over(self, tiny_config, tmp_path):
+        whole = train(tiny_config(tmp_path / "whole"))
+        cut = train(tiny_config(tmp_path / "cut"))
+        for name in ("config.json", "model.safetensors"):
+            (cut.folder / name).unlink()
+        again = train(resumed(TrainConfig(resume=cut.folder)))
+        assert same(tensors(whole.folder), tensors(again.folder))
+
+    def test_an_interrupt_ends_after_the_step_and_can_be_resumed(self, tiny_config, tmp_path):
+        folder = tmp_path / "run"
+        (tmp_path / "c.toml").write_text(to_toml(replace(tiny_config(folder, steps=100000), out=None)))
+        process, _ = start(["--config", str(tmp_path / "c.toml"), "--out", str(folder)], folder / "last.ckpt")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 130, said
+        assert f"--resume {folder}" in " ".join(said.split())
+        assert "Traceback" not in said
+
+
+class TestAugmentation:
+    def test_fixed_is_the_widest_law_held(self, tiny_config, tmp_path):
+        law = train(tiny_config(tmp_path / "fixed", augment="fixed")).law
+        assert law["rotation_width_degree"] == pytest.approx(180, abs=1e-4)
+        assert law["translation_width_angstrom"] == 1.0
+        assert law["rotation_nats"] == pytest.approx(0, abs=1e-5)
+
+    def test_none_is_the_network_alone(self, tiny_config, tmp_path):
+        run = train(tiny_config(tmp_path / "none", augment="none"))
+        assert run.law["rotation_width_degree"] == 0
+        assert run.law["rotation_nats"] is None
+        assert {r.copies for r in run.results} == {1}
+
+    def test_a_fixed_strength_widens(self, tiny_config, tmp_path):
+        strong = LawConfig(strength=10.0, refresh=5, eval_copies=4)
+        law = train(tiny_config(tmp_path / "run", law=strong, steps=150)).law
+        assert law["rotation_width_degree"] > 30
+        assert law["verdict"] == "set by a fixed strength"
+
+    def test_undecided_while_nothing_is_learned(self, tiny_config, tmp_path):
+        run = train(tiny_config(tmp_path / "run", optim=OptimConfig(lr=1e-12, batch=32)))
+        assert run.law["verdict"].startswith("undecided")
+        assert run.law["rotation_width_degree"] == pytest.approx(5.0, abs=1e-4)
+
+    def test_several_targets_with_a_vector(self, tiny_config, tmp_path):
+        run = train(tiny_config(tmp_path / "run", target=("gap", "dipole", "energy")))
+        cells = {(r.target, r.unit, r.frames, r.copies) for r in run.results}
+        assert len(cells) == 3 * 2 * 2
+        assert all(r.n == 40 and np.isfinite(r.mae) for r in run.results)
+
+
+class TestStopping:
+    def test_early_stop_goes_back_to_the_best(self, tiny_config, tmp_path):
+        wild = OptimConfig(batch=32, lr=0.5, ema=0.0, patience=1)
+        run = train(tiny_config(tmp_path / "run", steps=400, optim=wild))
+        rows = metrics(run.folder)
+        losses = [float(row["valid_loss"]) for row in rows if row["valid_loss"]]
+        assert len(losses) < 5
+        augmented, card = load_model(run.folder)
+        data = load_npz(run_data(run)).with_geometry("mmff")
+        valid = load_split(run.folder / "splits.npz", len(data)).valid
+        [one, _] = evaluate(augmented, data, valid, card.targets, card.train_mean, "stored", (1,))
+        assert one.mae / augmented.model.readout.scale.item() == pytest.approx(min(losses), rel=1e-4)
+
+    def test_minutes(self, tiny_config, tmp_path):
+        start = time.monotonic()
+        assert train(tiny_config(tmp_path / "run", steps=None, minutes=0.05)) is not None
+        assert 3 < time.monotonic() - start < 30
+
+
+class TestRefusals:
+    def test_a_folder_that_holds_a_run(self, tiny_config, trained):
+        with pytest.raises(UserError, match="already holds a run"):
+            train(tiny_config(trained))
+
+    def test_an_unwritable_folder(self, tiny_config, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(UserError, match="cannot write to the folder"):
+            train(tiny_config(tmp_path / "file" / "run"))
+
+    def test_labels_that_are_missing(self, tiny_config, tmp_path):
+        from tests.conftest import archive
+
+        arrays = archive(count=60)
+        arrays["targets"][3, :] = np.nan
+        np.savez(tmp_path / "holes.npz", **arrays)
+        with pytest.raises(UserError, match="1 molecules of holes lack a label of gap"):
+            train(tiny_config(tmp_path / "run", data=str(tmp_path / "holes.npz")))
+
+    def test_resume_takes_no_other_setting(self, trained):
+        with pytest.raises(UserError, match="drop the other options"):
+            resumed(TrainConfig(resume=trained, seed=3))
+        with pytest.raises(UserError, match="no run to resume"):
+            resumed(TrainConfig(resume=trained / "none"))
+
+    def test_a_damaged_checkpoint(self, tiny_config, tmp_path):
+        run = train(tiny_config(tmp_path / "run", steps=200))
+        path = run.folder / "last.ckpt"
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(bytes(data))
+        with pytest.raises(UserError, match="damaged"):
+            train(resumed(TrainConfig(resume=run.folder)))
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"minutes": 1.0, "steps": 5}, "one of --minutes, --epochs and --steps"),
+            ({"steps": 0}, "--steps must be positive"),
+            ({"target": ()}, "at least one name"),
+            ({"optim": OptimConfig(lr=-1.0)}, "--optim.lr must be above 0"),
+            ({"law": LawConfig(rotation=200.0)}, "cannot start beyond its widest"),
+        ],
+    )
+    def test_settings(self, settings, message):
+        with pytest.raises(UserError, match=message):
+            TrainConfig(**settings)
