@@ -12,8 +12,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import random
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator
@@ -159,7 +161,9 @@ def compute(smiles: str) -> dict:
     relaxed = relax(numbers, start.positions)
     check_identity(mol, start, relaxed)
     relaxed = relaxed - relaxed.mean(0)
-    superpose, _ = Rotation.align_vectors(relaxed, start.positions)
+    with warnings.catch_warnings():  # of a linear molecule any turn about its axis is as good
+        warnings.filterwarnings("ignore", "Optimal rotation is not uniquely")
+        superpose, _ = Rotation.align_vectors(relaxed, start.positions)
     turn = Rotation.random(rng=np.random.default_rng(conformer_seed(start.smiles, salt=1)))
     positions = on_grid(turn.apply(relaxed))
     labels = singlepoint(numbers, positions)
@@ -292,9 +296,9 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=here / "build" / "records.jsonl", help="finished molecules")
     options = parser.parse_args()
 
-    wanted = list(constitutions(options.seed, COUNTS))
-    if options.limit:
-        wanted = wanted[:: -(-len(wanted) // options.limit)]
+    share = 1.0 if options.limit is None else options.limit / sum(COUNTS.values())
+    wanted = list(constitutions(options.seed, {size: math.ceil(share * count) for size, count in COUNTS.items()}))
+    wanted = wanted[:: -(-len(wanted) // options.limit)] if options.limit else wanted
     options.cache.parent.mkdir(parents=True, exist_ok=True)
     drop_partial_line(options.cache)
     done = {r["constitution"] for r in read_cache(options.cache)}

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from molaugerino.training.evaluation import Result
@@ -16,13 +17,15 @@ from molaugerino.training.evaluation import Result
 def print_report(law: dict[str, Any], results: Sequence[Result]) -> None:
     console = Console()
     print_law(law, console)
-    table = Table(box=box.SIMPLE, title="test errors (mean absolute)", title_justify="left")
-    for name in ("target", "frames", "passes", "MAE", "mean predictor", "unit", "molecules"):
-        table.add_column(name, justify="left" if name in ("target", "frames", "unit") else "right")
+    methods = ", ".join(dict.fromkeys(r.method for r in results if r.method))
+    title = "test errors (mean absolute" + (f", against {methods})" if methods else ")")
+    table = Table(box=box.SIMPLE, title=title, title_justify="left")
+    for name in ("target", "frames", "passes", "MAE", "mean predictor", "molecules"):
+        table.add_column(name, justify="left" if name in ("target", "frames", "passes") else "right")
     for r in results:
-        target = f"{r.target} ({r.method})" if r.method else r.target
-        passes = "1 (identity)" if r.copies == 1 else f"{r.copies} (own law)"
-        table.add_row(target, r.frames, passes, _number(r.mae), _number(r.mean_predictor), r.unit, str(r.n))
+        passes = "1, identity" if r.copies == 1 else f"{r.copies}, own law"
+        target = escape(f"{r.target} [{r.unit}]")
+        table.add_row(target, r.frames, passes, _number(r.mae), _number(r.mean_predictor), str(r.n))
     console.print(table)
 
 

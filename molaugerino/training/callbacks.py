@@ -29,11 +29,10 @@ class ProgressLine(pl.Callback):
 
     def __init__(self, console: Console) -> None:
         columns = (
-            TextColumn("training"),
-            BarColumn(),
+            BarColumn(20),
             TaskProgressColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         self.progress = Progress(*columns, console=console)
         self.task = self.progress.add_task("", total=1.0, note="")
@@ -49,10 +48,11 @@ class ProgressLine(pl.Callback):
     def note(self, trainer: pl.Trainer, module: TrainingModule) -> str:
         shown = trainer.logged_metrics | trainer.callback_metrics
         parts = [f"loss {float(shown['loss']):.3f}"] if "loss" in shown else []
-        parts += [f"{name} {float(value):.4g}" for name, value in shown.items() if name.startswith("mae/")]
+        errors = {name.removeprefix("mae/"): float(value) for name, value in shown.items() if name.startswith("mae/")}
+        parts += [f"MAE {name} {value:.4g}" for name, value in errors.items()]
         if module.objective is not None:
-            parts += [f"{line.quantity} {line.width:.3g} {line.unit}" for line in module.distribution.describe()]
-        return "  ".join(parts).replace("mae/", "validation MAE ")
+            parts += [f"{line.width:.3g} {line.unit}" for line in module.distribution.describe()]
+        return "  ".join(parts)
 
     def teardown(self, trainer: pl.Trainer, module: TrainingModule, stage: str) -> None:
         self.progress.stop()

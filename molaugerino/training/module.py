@@ -104,7 +104,9 @@ class TrainingModule(pl.LightningModule):
         widths = {
             f"law/{line.quantity.replace(' ', '_')}[{line.unit}]": line.width for line in self.distribution.describe()
         }
-        self.log_dict({f"objective/{k}": v for k, v in objective.report().items()} | widths)
+        values = {f"objective/{k}": v for k, v in objective.report().items()} | widths
+        for logger in self.loggers:
+            logger.log_metrics(values, self.global_step)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         prediction = self.averaged.module(batch.x)

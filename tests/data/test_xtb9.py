@@ -104,7 +104,7 @@ class TestContent:
 
 
 class TestEnumeration:
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def enumeration(self, prepare):
         return sys.modules["enumeration"]
 
