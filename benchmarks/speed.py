@@ -54,7 +54,7 @@ def ratio(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
 def training_steps() -> dict[str, Callable[[], None]]:
     """One optimiser step on the same batch, with the law drawn and trained, and at the identity."""
     molecules = open_data("xtb9").with_geometry("mmff")
-    target, _ = molecules.find("gap")
+    target = molecules.target("gap")
     batch = PaddedData(molecules, [target]).batch(
         torch.randperm(len(molecules), generator=torch.manual_seed(SEED))[:64]
     )

@@ -25,13 +25,13 @@ def _optional(shown: str, default: str) -> Any:
 class ModelConfig:
     """The network."""
 
-    width: int = 96
+    width: int = 64
     """Features per atom."""
     depth: int = 4
     """Transformer blocks."""
     heads: int = 8
     """Attention heads; must divide the width."""
-    pair: int = 32
+    pair: int = 16
     """Features per pair of atoms."""
     pairwise: bool = True
     """Let attention see distances and displacements; without them only absolute coordinates are left."""
@@ -41,7 +41,7 @@ class ModelConfig:
 class OptimConfig:
     """How the weights are trained."""
 
-    batch: int = 64
+    batch: int = 32
     """Molecules per step."""
     lr: float = 2e-3
     """Peak learning rate; linear warm-up, then a cosine to zero over the run."""
@@ -71,6 +71,8 @@ class LawConfig:
     """Largest radius of translations, angstrom; nats are counted to it."""
     lr: float = 0.02
     """Learning rate of the law (radians or angstrom per step, at most)."""
+    every: int = 4
+    """Steps per update of the law, which needs far fewer than the weights."""
     refresh: int = 50
     """Steps between two measurements of the loss budget."""
     eval_copies: int = 16
@@ -103,7 +105,7 @@ class TrainConfig:
     steps: Annotated[int | None, _optional("S", "as many as the time allows")] = None
     """Weight updates."""
     seed: int = 0
-    """Seed of weights, order and noise; with steps or epochs, the same seed gives the same bits on a CPU."""
+    """Seed of weights, order and noise; with steps or epochs it fixes every bit, given the CPU and its threads."""
     split_seed: int = 0
     """Seed of the split into training, validation and test molecules."""
     out: Annotated[Path | None, _optional("DIR", "a new one under ./runs")] = None

@@ -23,7 +23,8 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from importlib.metadata import version
 from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = "1"  # one molecule per process; set before tblite loads OpenMP
+if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"  # one molecule per process; set before tblite loads OpenMP
 
 import numpy as np
 from ase import Atoms

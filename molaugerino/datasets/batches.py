@@ -33,7 +33,7 @@ class PaddedData:
         z = np.zeros((n, longest), dtype=np.int64)
         pos = np.zeros((n, longest, 3), dtype=np.float32)
         z[row, place], pos[row, place] = molecules.atomic_numbers, molecules.positions
-        labels = [molecules.find(t.name, t.method)[1].reshape(n, -1) for t in targets]
+        labels = [molecules.values(target).reshape(n, -1) for target in targets]
         y = np.concatenate(labels, axis=1) if labels else np.zeros((n, 0))
         self.num_atoms = torch.from_numpy(molecules.num_atoms)
         self.z, self.pos, self.y = torch.from_numpy(z), torch.from_numpy(pos), torch.from_numpy(y).float()

@@ -81,27 +81,43 @@ class MoleculeSet:
             raise UserError(f"{self.name} holds no {geometry} positions; use the geometry {self.geometry!r}")
         return replace(self, geometry="mmff", positions=self.positions_mmff)
 
-    def find(self, name: str, method: str | None = None) -> tuple[Target, np.ndarray]:
-        """A label by name; `<vector>_x`, `_y`, `_z` are components in the current frame.
+    def target(self, name: str) -> Target:
+        """The target that a label makes; `<vector>_x`, `_y`, `_z` are the components of a vector label.
 
-        Returns:
-            The target it makes and its values, (n,) or (n, 3).
+        Raises:
+            UserError: where there is no such label.
         """
-        for column in self.columns:
-            if column.name == name and method in (None, column.method):
-                target = Target(name, column.method, column.unit, default_readout(name), column.kind)
-                return target, column.values
+        column = self._column(name)
+        if column.name != name:
+            return Target(name, column.method, column.unit)
+        return Target(name, column.method, column.unit, default_readout(name), column.kind)
+
+    def values(self, target: Target) -> np.ndarray:
+        """Labels for a target, (n,) or (n, 3), in the current frame.
+
+        Raises:
+            UserError: where there is no such label, or it has another unit, or another stated method.
+        """
+        column = self._column(target.name)
+        if column.unit != target.unit:
+            raise UserError(f"{target.name} of {self.name} is in {column.unit}, expected {target.unit}; convert it")
+        if column.method and target.method and column.method != target.method:
+            raise UserError(
+                f"{target.name} of {self.name} is by {column.method}, the model's by {target.method}: another target"
+            )
+        if column.name == target.name:
+            return column.values
+        return column.values[:, COMPONENTS.index(target.name[-1])]
+
+    def _column(self, name: str) -> Column:
+        """The label of this name, else the vector label of which it is a component."""
         stem, _, component = name.rpartition("_")
-        for column in self.columns:
-            if (
-                component in COMPONENTS
-                and column.kind == "vector"
-                and column.name == stem
-                and method in (None, column.method)
-            ):
-                return Target(name, column.method, column.unit), column.values[:, COMPONENTS.index(component)]
-        known = ", ".join(sorted(c.name for c in self.columns)) or "none"
-        raise UserError(f"{self.name} has no label {name!r}; it has: {known} (and dipole_x, ... for a vector dipole)")
+        vectors = [c for c in self.columns if c.kind == "vector" and c.name == stem and component in COMPONENTS]
+        found = [c for c in self.columns if c.name == name] + vectors
+        if found:
+            return found[0]
+        known = [c.name for c in self.columns] + [f"{c.name}_x" for c in self.columns if c.kind == "vector"]
+        raise UserError(f"{self.name} has no label {name!r}; it has {', '.join(known)}")
 
     def rotated(self, rotations: np.ndarray) -> MoleculeSet:
         """Every molecule turned about its centroid, x -> R x, with its vector labels; rotations (n, 3, 3)."""
@@ -135,6 +151,7 @@ def load_npz(path: str | Path) -> MoleculeSet:
         content = path.read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
+        arrays = {key: value for key, value in arrays.items() if isinstance(value, np.ndarray)}  # not a stray text
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError, NotImplementedError) as error:
         raise UserError(
             f"{path} is not a readable .npz archive of plain arrays ({error}); it may be truncated"

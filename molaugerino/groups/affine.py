@@ -88,5 +88,8 @@ class Affine:
         """Add a batch dimension of size one in front of batch dimension `dim` >= 0."""
         return Affine(self.linear.unsqueeze(dim), self.shift.unsqueeze(dim))
 
+    def detach(self) -> Affine:
+        return Affine(self.linear.detach(), self.shift.detach())
+
     def to(self, target: torch.dtype | torch.device | Tensor) -> Affine:
         return Affine(self.linear.to(target), self.shift.to(target))

@@ -107,6 +107,18 @@ def rotation(w: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     return torch.stack(rows, -1).reshape(*w.shape[:-1], 3, 3)
 
 
+def axis_angle(axis: Float[Tensor, "*batch 3"], angle: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch 3 3"]:
+    """R = cos t I + sin t K + (1 - cos t) n n^T for a unit axis n, K = hat(n): smooth in t without any series."""
+    c, s = angle.cos(), angle.sin()
+    x, y, z = axis.unbind(-1)
+    v = 1 - c
+    sx, sy, sz = s * x, s * y, s * z
+    vx, vy = v * x, v * y
+    xy, xz, yz = vx * y, vx * z, vy * z
+    rows = [c + vx * x, xy - sz, xz + sy, xy + sz, c + vy * y, yz - sx, xz - sy, yz + sx, c + v * z * z]
+    return torch.stack(rows, -1).reshape(*angle.shape, 3, 3)
+
+
 def rotation_vector(r: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
     """Inverse of `rotation` for angles up to pi."""
     q = _quaternion(r)  # (*batch, 4), scalar part first

@@ -78,8 +78,10 @@ def parse(smiles: str, elements: Collection[int] | None = None, max_atoms: int |
     text = smiles.strip()
     if not text:
         raise Unpredictable("empty", "nothing on this line")
-    with rdBase.BlockLogs():
-        mol = Chem.MolFromSmiles(text)
+    mol = None
+    if text.isascii() and text.isprintable():  # RDKit may skip other characters, or stop at them
+        with rdBase.BlockLogs():
+            mol = Chem.MolFromSmiles(text)
     if mol is None:
         raise Unpredictable("bad_smiles", f"RDKit cannot read {_shown(text)} as a SMILES")
     if mol.GetNumAtoms() == 0:

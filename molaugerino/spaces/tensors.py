@@ -52,6 +52,7 @@ class DirectSum:
         parts: (action, channels) in the order of the channels.
 
     Example:
+        >>> from molaugerino.spaces import Invariant
         >>> gap_and_dipole = DirectSum([(Invariant(), 1), (Vector(), 3)])
     """
 

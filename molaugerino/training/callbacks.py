@@ -59,7 +59,7 @@ class ProgressLine(pl.Callback):
 
 
 class Keeper(pl.Callback):
-    """Writes the resumable checkpoint every so many steps, and at an interrupt after the step in hand."""
+    """Writes the resumable checkpoint every so many steps, and at an interrupt, which soon ends the run."""
 
     def __init__(self, folder: Path, every: int) -> None:
         self.path = folder / CHECKPOINT
@@ -80,7 +80,8 @@ class Keeper(pl.Callback):
             trainer.save_checkpoint(self.path)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: TrainingModule, *_: Any) -> None:
-        if self.interrupted:
+        # elements are drawn for several steps at once; a run can be taken up only where new ones are
+        if self.interrupted and trainer.global_step % module.law.every == 0:
             trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:
@@ -135,7 +136,7 @@ def join_metrics(folder: Path) -> None:
     if not parts:
         return
     rows: list[dict[str, str]] = []
-    for path in [*parts, folder / METRICS]:
+    for path in filter(Path.exists, [*parts, folder / METRICS]):  # a finished run, resumed, logs nothing
         with path.open(newline="") as file:
             new = list(csv.DictReader(file))
         first = min((int(row["step"]) for row in new), default=0)

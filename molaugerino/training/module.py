@@ -15,6 +15,8 @@ from molaugerino.augment import Augmented
 from molaugerino.config import LawConfig, OptimConfig
 from molaugerino.datasets import Batch
 from molaugerino.distributions import GroupDistribution
+from molaugerino.errors import UserError
+from molaugerino.groups import Affine
 from molaugerino.training.objective import Objective
 from molaugerino.training.schedule import Schedule
 
@@ -64,6 +66,7 @@ class TrainingModule(pl.LightningModule):
         self.schedule, self.optim, self.law, self.seed = schedule, optim, law, seed
         self.averaged = AveragedModel(augmented.model, multi_avg_fn=self._average)
         self.augmented.distribution.requires_grad_(objective is not None)
+        self._drawn: tuple[int, Affine] | None = None
         self.moves = objective is not None or any(bool(p.any()) for p in augmented.distribution.parameters())
 
     @property
@@ -77,13 +80,28 @@ class TrainingModule(pl.LightningModule):
     # --- one step
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        generator = stream(self.seed, NOISE, self.global_step, self.device)
-        elements = self.augmented.draw(len(batch.y), generator) if self.moves else self.augmented.identity()
+        updates_law = self.objective is not None and self.global_step % self.law.every == 0
+        elements = self._elements(len(batch.y)) if self.moves else self.augmented.identity()
         loss = self.loss(self.augmented(batch.x, elements), batch.y).mean()
         self.log("loss", loss.detach())
-        if self.objective is None:
+        if self.objective is None or not updates_law:
             return loss
         return loss + self.objective.penalty(self.distribution.divergence())
+
+    def _elements(self, examples: int) -> Affine:
+        """This step's (copies, examples) elements: drawn for `every` steps at once, the first with a gradient.
+
+        Drawing is many small operations, and a gradient with respect to the law needs one with
+        respect to every position: once per update of the law is enough of both.
+        """
+        cycle, place = divmod(self.global_step, self.law.every)
+        if self._drawn is None or self._drawn[0] != cycle:
+            generator = stream(self.seed, NOISE, cycle, self.device)
+            shape = (self.law.every, self.augmented.copies, self.optim.batch)
+            self._drawn = cycle, self.distribution.sample(shape, generator)
+        elements = self._drawn[1][place]
+        elements = Affine(elements.linear[:, :examples], elements.shift[:, :examples])
+        return elements if place == 0 else elements.detach()
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.averaged.update_parameters(self.augmented.model)
@@ -106,12 +124,16 @@ class TrainingModule(pl.LightningModule):
         }
         values = {f"objective/{k}": v for k, v in objective.report().items()} | widths
         for logger in self.loggers:
-            logger.log_metrics(values, self.global_step)
+            logger.log_metrics(values, self.global_step - 1)  # as Lightning counts the step just taken
 
     def validation_step(self, batch: Batch, _: int) -> None:
         prediction = self.averaged.module(batch.x)
         values = {"valid_loss": self.loss(prediction, batch.y)} | self.metrics(prediction, batch.y)
         self.log_dict({name: value.mean() for name, value in values.items()}, batch_size=len(batch.y))
+
+    def on_validation_epoch_end(self) -> None:
+        if not torch.isfinite(self.trainer.callback_metrics["valid_loss"]):
+            raise UserError(f"training diverged before step {self.global_step}; try again with a lower --optim.lr")
 
     # --- optimiser
 
@@ -130,7 +152,7 @@ class TrainingModule(pl.LightningModule):
         if objective is not None:
             groups.append({"params": list(self.distribution.parameters()), "lr": self.law.lr, "weight_decay": 0.0})
             factors.append(lambda step: self.schedule.law(step) if objective.open else 0.0)
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99))
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 

@@ -86,8 +86,8 @@ class TestTrain:
             "nats",
             "stored",
             "random",
-            "1 (identity)",
-            "4 (own law)",
+            "1, identity",
+            "4, own law",
             "debye",
         ):
             assert word in out
@@ -153,7 +153,7 @@ class TestEvaluate:
         np.savez("unlabelled.npz", **arrays)
         code, _, err = call(capsys, "evaluate", "runs/gap", "--data", "unlabelled.npz")
         assert code == 2
-        assert "no label 'gap'" in err
+        assert "has no label 'gap'" in err
 
 
 class TestPredict:

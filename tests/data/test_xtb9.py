@@ -175,11 +175,11 @@ class TestPrepare:
             labels = prepare.singlepoint(z, positions)
             made = prepare.compute(Chem.CanonSmiles(smiles))
             for name in ("energy", "homo", "lumo"):
-                assert labels[name] == pytest.approx(xtb9.find(name)[1][k], abs=1e-4)
-                assert made[name] == pytest.approx(xtb9.find(name)[1][k], abs=2e-3)
-            assert np.abs(labels["dipole"] - xtb9.find("dipole")[1][k]).max() < 1e-3
+                assert labels[name] == pytest.approx(xtb9.values(xtb9.target(name))[k], abs=1e-4)
+                assert made[name] == pytest.approx(xtb9.values(xtb9.target(name))[k], abs=2e-3)
+            assert np.abs(labels["dipole"] - xtb9.values(xtb9.target("dipole"))[k]).max() < 1e-3
             bound = labels["energy"] - sum(prepare.free_atom_energies()[int(n)] for n in z)
-            assert bound == pytest.approx(xtb9.find("atomization_energy")[1][k], abs=1e-4)
+            assert bound == pytest.approx(xtb9.values(xtb9.target("atomization_energy"))[k], abs=1e-4)
 
     @pytest.mark.slow
     def test_a_killed_run_resumes(self, prepare, tmp_path):

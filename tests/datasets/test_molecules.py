@@ -36,18 +36,18 @@ def saved(tmp_path, **changes):
 
 class TestReading:
     def test_labels_with_unit_and_method(self, small):
-        target, values = small.find("gap")
+        target, values = small.target("gap"), small.values(small.target("gap"))
         assert (target.unit, target.method, target.readout, target.kind) == ("eV", "GFN2-xTB", "mean", "scalar")
         assert values.shape == (len(small),)
-        assert small.find("energy")[0].readout == "sum"
-        assert small.find("dipole")[0].channels == 3
+        assert small.target("energy").readout == "sum"
+        assert small.target("dipole").channels == 3
 
     def test_molecules_are_centred(self, small):
         centroids = np.add.reduceat(small.positions, small.starts) / small.num_atoms[:, None]
         assert np.abs(centroids).max() < 1e-5
 
     def test_components_come_from_the_vector(self, small):
-        assert np.array_equal(small.find("dipole_y")[1], small.find("dipole")[1][:, 1])
+        assert np.array_equal(small.values(small.target("dipole_y")), small.values(small.target("dipole"))[:, 1])
 
     def test_geometry(self, small):
         mmff = small.with_geometry("mmff")
@@ -55,8 +55,8 @@ class TestReading:
         assert small.with_geometry("given") is small
 
     def test_units_and_names_of_columns(self, small):
-        assert small.find("gap")[0].columns == ["gap[eV]"]
-        assert small.find("dipole")[0].columns == ["dipole_x[debye]", "dipole_y[debye]", "dipole_z[debye]"]
+        assert small.target("gap").columns == ["gap[eV]"]
+        assert small.target("dipole").columns == ["dipole_x[debye]", "dipole_y[debye]", "dipole_z[debye]"]
 
 
 class TestBadFiles:
@@ -108,8 +108,8 @@ class TestBadFiles:
             open_data("qm10")
 
     def test_unknown_label(self, small):
-        with pytest.raises(UserError, match=r"no label .alpha'; it has: .*dipole.*gap"):
-            small.find("alpha")
+        with pytest.raises(UserError, match=r"no label 'alpha'; it has energy, .*gap.*, dipole_x"):
+            small.target("alpha")
 
     def test_geometry_that_is_not_there(self, tmp_path):
         with pytest.raises(UserError, match="holds no mmff positions"):
@@ -127,11 +127,11 @@ class TestFrames:
     def test_vectors_turn_with_their_molecule(self, small):
         """Against the positions: the overlap of dipole and each atom does not change."""
         turned, _ = in_frames(small, "random", 3)
-        before = np.einsum("ai,ai->a", small.positions, small.find("dipole")[1][small.owner])
-        after = np.einsum("ai,ai->a", turned.positions, turned.find("dipole")[1][turned.owner])
+        before = np.einsum("ai,ai->a", small.positions, small.values(small.target("dipole"))[small.owner])
+        after = np.einsum("ai,ai->a", turned.positions, turned.values(turned.target("dipole"))[turned.owner])
         assert np.abs(before - after).max() < 1e-4
-        assert np.abs(small.find("dipole_x")[1] - turned.find("dipole_x")[1]).max() > 0.1
-        assert np.array_equal(small.find("mu")[1], turned.find("mu")[1])
+        assert np.abs(small.values(small.target("dipole_x")) - turned.values(turned.target("dipole_x"))).max() > 0.1
+        assert np.array_equal(small.values(small.target("mu")), turned.values(turned.target("mu")))
 
     def test_principal_frames_forget_the_orientation(self, small):
         turns = Rotation.random(len(small), rng=np.random.default_rng(0)).as_matrix()
@@ -140,7 +140,7 @@ class TestFrames:
         sure = ~undetermined
         assert sure.mean() > 0.8
         assert np.abs(here.positions - there.positions)[sure[small.owner]].max() < 1e-4
-        gap = np.abs(here.find("dipole")[1] - there.find("dipole")[1])[sure]
+        gap = np.abs(here.values(here.target("dipole")) - there.values(there.target("dipole")))[sure]
         assert gap.max() < 1e-3
 
     def test_principal_frames_are_proper_and_diagonal(self, small):
@@ -194,7 +194,7 @@ class TestSplits:
 
 class TestBatches:
     def test_padding_holds_the_molecules(self, small):
-        data = PaddedData(small, [small.find("gap")[0], small.find("dipole")[0]])
+        data = PaddedData(small, [small.target("gap"), small.target("dipole")])
         batch = data.batch(torch.tensor([5, 2]))
         assert batch.y.shape == (2, 4)
         for row, k in enumerate((5, 2)):
@@ -218,3 +218,17 @@ class TestBatches:
 
         whole = first(0, 20)
         assert all(torch.equal(a, b) for a, b in zip(first(9, 11), whole[9:], strict=True))
+
+
+class TestWhatIsTheSameTarget:
+    def test_another_unit_is_refused(self, small, tmp_path):
+        other = load_npz(saved(tmp_path, target_units=np.array(["hartree"] * 6)))
+        with pytest.raises(UserError, match="gap of changed is in hartree, expected eV"):
+            other.values(small.target("gap"))
+
+    def test_another_method_is_another_target(self, small, tmp_path):
+        other = load_npz(saved(tmp_path, target_methods=np.array(["B3LYP"] * 6)))
+        with pytest.raises(UserError, match="gap of changed is by B3LYP, the model's by GFN2-xTB"):
+            other.values(small.target("gap"))
+        unstated = load_npz(saved(tmp_path, target_methods=None))
+        assert unstated.values(small.target("gap")).shape == (50,)

@@ -35,6 +35,8 @@ def status(smiles, **limits):
         ("C(C)(C)(C)(C)C", "bad_smiles"),
         ("c1cccc1", "bad_smiles"),
         ("水", "bad_smiles"),
+        ("C\ufffd", "bad_smiles"),
+        ("Cü", "bad_smiles"),
         ("C\0C", "bad_smiles"),
         ("C[CH2]", "bad_smiles"),  # a radical
         ("[CH2]", "bad_smiles"),

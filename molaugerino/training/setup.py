@@ -1,0 +1,179 @@
+"""The parts of a run, made from its settings: data, card, network, loss, objective, schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molaugerino.augment import Augmented
+from molaugerino.config import DEFAULT_MINUTES, TrainConfig
+from molaugerino.datasets import (
+    Batch,
+    MoleculeSet,
+    PaddedData,
+    Split,
+    Target,
+    channel_slices,
+    in_frames,
+    load_split,
+    open_data,
+    random_split,
+)
+from molaugerino.errors import UserError
+from molaugerino.models import Readout
+from molaugerino.training.checkpoint import ModelCard, build
+from molaugerino.training.folder import SPLITS
+from molaugerino.training.module import TrainingModule
+from molaugerino.training.objective import FixedStrength, LossBudget, Objective
+from molaugerino.training.schedule import Schedule
+
+BUDGET_BATCH = 128  # molecules per measurement of the loss budget
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run trains on.
+
+    Attributes:
+        loaded: the set at the training geometry, in the frames of the file.
+        targets: what is predicted.
+        padded: the set in the training frames.
+        split: of the rows.
+        undetermined: molecules whose principal frame their shape does not determine.
+    """
+
+    loaded: MoleculeSet
+    targets: list[Target]
+    padded: PaddedData
+    split: Split
+    undetermined: int
+
+
+def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
+    """Read, check, frame and split the molecules; a split already in the folder is kept."""
+    loaded = open_data(config.data)
+    loaded = loaded.with_geometry(config.geometry or ("given" if loaded.positions_mmff is None else "mmff"))
+    turned, undetermined = in_frames(loaded, config.frames, config.split_seed)
+    targets = [turned.target(name) for name in dict.fromkeys(config.target)]
+    padded = PaddedData(turned, targets)
+    incomplete = int((~torch.isfinite(padded.y)).any(1).sum())
+    if incomplete:
+        wanted = ", ".join(config.target)
+        raise UserError(f"{incomplete} molecules of {loaded.name} lack a label of {wanted}; remove them")
+    kept = folder / SPLITS if folder is not None else None
+    split = load_split(kept, len(loaded)) if kept and kept.exists() else random_split(len(loaded), config.split_seed)
+    return RunData(loaded, targets, padded, split, int(undetermined.sum()))
+
+
+def make_card(config: TrainConfig, data: RunData) -> ModelCard:
+    """What the model will be, but for the law it has yet to find."""
+    train = data.split.train
+    seen = np.isin(data.loaded.owner, train)
+    return ModelCard(
+        targets=data.targets,
+        model=config.model,
+        augment=config.augment,
+        law={},
+        translation_cap=config.law.cap,
+        eval_copies=config.law.eval_copies,
+        geometry=data.loaded.geometry,
+        frames=config.frames,
+        elements=sorted({int(z) for z in data.loaded.atomic_numbers[seen]}),
+        max_atoms=int(data.loaded.num_atoms[train].max()),
+        data=data.loaded.name,
+        data_sha256=data.loaded.checksum,
+        split_sha256=data.split.checksum,
+        train_mean=data.padded.y[train].double().mean(0).tolist(),
+    )
+
+
+def make_augmented(config: TrainConfig, card: ModelCard, data: RunData) -> Augmented:
+    """The network, scaled to the training labels, under the law that the run starts from."""
+    start = {
+        "none": (0.0, 0.0),
+        "fixed": (math.pi, config.law.cap),
+        "learned": (math.radians(config.law.rotation), config.law.translation),
+    }
+    augmented = build(card, *start[config.augment])
+    train = data.split.train
+    readout_of(augmented).fit_scale(data.padded.z[train], data.padded.y[train])
+    return augmented
+
+
+def readout_of(augmented: Augmented) -> Readout:
+    """The part of the network that knows units."""
+    return cast(Readout, augmented.model.readout)
+
+
+@torch.no_grad()
+def unexplained(augmented: Augmented, data: RunData) -> Tensor:
+    """Training labels minus what the per-element references and the mean already say, (molecules, channels)."""
+    batch = data.padded.batch(torch.from_numpy(data.split.train))
+    return batch.y - readout_of(augmented).baseline(batch.x)
+
+
+def make_loss(spread: Tensor, targets: list[Target]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Mean absolute error over the channels' spread, every target with the same weight, (examples,)."""
+    share = torch.cat([torch.full((t.channels,), 1 / (t.channels * len(targets))) for t in targets])
+    weight = share / spread.clamp_min(1e-8)
+
+    def loss(prediction: Tensor, label: Tensor) -> Tensor:
+        return (prediction - label).abs() @ weight.to(label)
+
+    return loss
+
+
+def make_metrics(targets: list[Target]) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
+    """Absolute errors per target in its unit, (examples,) each."""
+    slices = channel_slices(targets)
+
+    def metrics(prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
+        errors = (prediction - label).abs()
+        return {f"mae/{t.name}[{t.unit}]": errors[:, s].mean(1) for t, s in zip(targets, slices, strict=True)}
+
+    return metrics
+
+
+def make_objective(config: TrainConfig, constant_loss: float) -> Objective | None:
+    if config.augment != "learned":
+        return None
+    return LossBudget(constant_loss) if config.law.strength is None else FixedStrength(config.law.strength)
+
+
+def make_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
+    steps = config.steps if config.epochs is None else config.epochs * steps_per_epoch
+    minutes = config.minutes if config.minutes is not None or steps is not None else DEFAULT_MINUTES
+    return Schedule(steps, None if minutes is None else 60 * minutes, config.optim.warmup)
+
+
+def budget_batches(data: RunData, seed: int) -> Callable[[int], Batch]:
+    """Batch k of the molecules kept from weight updates, cycling through them in a seeded order."""
+    rows = np.random.default_rng((seed, 0)).permutation(data.split.budget)
+    size = min(BUDGET_BATCH, len(rows))
+
+    def batch(k: int) -> Batch:
+        return data.padded.batch(torch.from_numpy(np.take(rows, range(k * size, (k + 1) * size), mode="wrap")))
+
+    return batch
+
+
+def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> TrainingModule:
+    """Everything that is trained, at its start."""
+    augmented = make_augmented(config, card, data)
+    left = unexplained(augmented, data)
+    loss = make_loss(left.std(0), data.targets)
+    best_constant = float(loss(left.median(0).values, left).mean())
+    objective = make_objective(config, best_constant)
+    steps_per_epoch = -(-len(data.split.train) // config.optim.batch)
+    schedule = make_schedule(config, steps_per_epoch)
+    budget = budget_batches(data, config.seed)
+    return TrainingModule(
+        augmented, objective, loss, make_metrics(data.targets), budget, schedule, config.optim, config.law, config.seed
+    )
