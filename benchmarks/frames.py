@@ -34,6 +34,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=6000)
     options = parser.parse_args()
+    origin = provenance(options.seeds)
     runs = read("frames").get("runs", [])
     for seed in options.seeds:
         for kind in KINDS:
@@ -43,7 +44,7 @@ def main() -> None:
             cells = {(r["frames"], r["copies"]): r["mae"] for r in runs[-1]["results"]}
             shown = ", ".join(f"{f} x{c} {mae:.4f}" for (f, c), mae in cells.items())
             print(f"{kind} seed {seed}: {shown} eV; {runs[-1]['law']['verdict']}", flush=True)
-            write("frames", provenance(options.seeds) | {"runs": runs})
+            write("frames", origin | {"runs": runs})
 
 
 if __name__ == "__main__":

@@ -52,6 +52,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=DEFAULT_MINUTES)
     parser.add_argument("--only", nargs="+", default=LABELS, choices=LABELS)
     options = parser.parse_args()
+    origin = provenance(options.seeds)
     runs = read("laws").get("runs", [])
     for seed in options.seeds:
         for label in options.only:
@@ -64,7 +65,7 @@ def main() -> None:
                 f", mean {runs[-1]['mean_rotation_rad']:.3f} rad, translation {law['translation_width_angstrom']:.2f} A"
             )
             print(f"{label} seed {seed}: {shown}; {law['verdict']}", flush=True)
-            write("laws", provenance(options.seeds) | {"runs": runs})
+            write("laws", origin | {"runs": runs})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
     python benchmarks/speed.py [--repetitions 200]
 
-1. A training step of `molaugerino train` with the learned SE(3) law against the same step without.
+1. The training steps of `molaugerino train` between two updates of the law, with the learned SE(3) law
+   against without; and the same with the share of a measurement of the loss budget that falls to them.
 2. exp of 4,096 rotations, forward and backward, beside torch.linalg.matrix_exp and the single
    Runge-Kutta step of the published molecular code (a degree-four Taylor polynomial).
 """
@@ -12,19 +13,19 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from record import provenance, write
 from torch import Tensor
 
-from molaugerino.augment import Augmented
-from molaugerino.datasets import PaddedData, open_data, output_action
-from molaugerino.distributions import rigid_motions
+from molaugerino.config import TrainConfig
+from molaugerino.datasets import Batch
 from molaugerino.groups import SO3
-from molaugerino.models import PointTransformer
-from molaugerino.spaces import Padded
+from molaugerino.training.module import TrainingModule
+from molaugerino.training.objective import Objective
+from molaugerino.training.setup import make_card, make_module, open_run_data
 
 SEED = 0
 
@@ -51,34 +52,55 @@ def ratio(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
     return {"ratio": float(np.median(a) / np.median(b)), "low": float(low), "high": float(high)}
 
 
-def training_steps() -> dict[str, Callable[[], None]]:
-    """One optimiser step on the same batch, with the law drawn and trained, and at the identity."""
-    molecules = open_data("xtb9").with_geometry("mmff")
-    target = molecules.target("gap")
-    batch = PaddedData(molecules, [target]).batch(
-        torch.randperm(len(molecules), generator=torch.manual_seed(SEED))[:64]
-    )
+class Stepper(TrainingModule):
+    """The module of a run, stepped by hand: what `molaugerino train` computes, without Lightning around it."""
 
-    def step(learned: bool) -> Callable[[], None]:
+    taken = 0
+
+    @property
+    def global_step(self) -> int:
+        return self.taken
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to log to."""
+
+    def step(self, batch: Batch, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        self.training_step(batch, 0).backward()
+        self.configure_gradient_clipping(optimizer)
+        optimizer.step()
+        self.averaged.update_parameters(self.augmented.model)
+        self.taken += 1
+
+
+def training_steps() -> dict[str, Callable[[], None]]:
+    """The default run of `molaugerino train`, as many steps as lie between two updates of the law."""
+
+    def stepper(augment: Literal["learned", "none"]) -> tuple[Stepper, Batch]:
+        config = TrainConfig(augment=augment)
         torch.manual_seed(SEED)
-        network = PointTransformer([target])
-        h = Augmented(network, rigid_motions(2.0, 0.5), Padded(), output_action([target]))
-        identity = h.identity()
-        parameters = list(h.parameters() if learned else network.parameters())
-        optimizer = torch.optim.AdamW(parameters, lr=1e-4)
+        data = open_run_data(config)
+        module = make_module(config, make_card(config, data), data).train()
+        module.__class__ = Stepper
+        return cast(Stepper, module), data.padded.batch(torch.from_numpy(data.split.train[: config.optim.batch]))
+
+    def cycle(augment: Literal["learned", "none"]) -> Callable[[], None]:
+        module, batch = stepper(augment)
+        optimizer = module.configure_optimizers()["optimizer"]
+        if module.objective is not None:  # as once the network has learned something, so that the law moves
+            module.objective.refresh(torch.full((2,), 1e-3), torch.full((2,), 1e-3))
 
         def run() -> None:
-            optimizer.zero_grad()
-            if learned:
-                loss = (h(batch.x) - batch.y).abs().mean() + 1e-3 * h.distribution.divergence()
-            else:
-                loss = (h(batch.x, identity) - batch.y).abs().mean()
-            loss.backward()
-            optimizer.step()
+            for _ in range(module.law.every):
+                module.step(batch, optimizer)
 
         return run
 
-    return {"with the law": step(True), "without": step(False)}
+    def measurement() -> Callable[[], None]:
+        module, _ = stepper("learned")
+        return lambda: module.measure(cast(Objective, module.objective))
+
+    return {"with the law": cycle("learned"), "without": cycle("none"), "measurement": measurement()}
 
 
 def exponentials() -> dict[str, Callable[[], None]]:
@@ -87,11 +109,13 @@ def exponentials() -> dict[str, Callable[[], None]]:
     weights = torch.randn(4096, 3, 3)
 
     def runge_kutta(a: Tensor) -> Tensor:
-        k1 = a
-        k2 = a + a @ k1 / 2
-        k3 = a + a @ k2 / 2
-        k4 = a + a @ k3
-        return torch.eye(3) + (k1 + 2 * k2 + 2 * k3 + k4) / 6
+        """One step from 0 to 1 of dR/dt = a R, R(0) = I."""
+        start = torch.eye(3).expand_as(a)
+        k1 = a @ start
+        k2 = a @ (start + k1 / 2)
+        k3 = a @ (start + k2 / 2)
+        k4 = a @ (start + k3)
+        return start + (k1 + 2 * k2 + 2 * k3 + k4) / 6
 
     def job(exp: Callable[[Tensor], Tensor]) -> Callable[[], None]:
         def run() -> None:
@@ -113,10 +137,13 @@ def main() -> None:
     repetitions = parser.parse_args().repetitions
     steps = interleaved(training_steps(), repetitions)
     exps = interleaved(exponentials(), repetitions)
+    config = TrainConfig().law
+    measured = steps["with the law"] + config.every / config.refresh * steps["measurement"]
     content: dict[str, Any] = {
         **provenance(SEED),
         "repetitions": repetitions,
         "training step, with the law / without": ratio(steps["with the law"], steps["without"]),
+        "the same, loss budget measured": ratio(measured, steps["without"]),
         "exp of 4096 rotations, matrix_exp / closed form": ratio(exps["matrix_exp"], exps["closed form"]),
         "exp of 4096 rotations, one Runge-Kutta step / closed form": ratio(
             exps["one Runge-Kutta step"], exps["closed form"]

@@ -106,12 +106,12 @@ class TrainingModule(pl.LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.averaged.update_parameters(self.augmented.model)
         if self.objective is not None and self.objective.measures and self.global_step % self.law.refresh == 0:
-            self._measure(self.objective)
+            self.measure(self.objective)
         if self.schedule.progress(self.global_step) >= 1:
             self.trainer.should_stop = True
 
     @torch.no_grad()
-    def _measure(self, objective: Objective) -> None:
+    def measure(self, objective: Objective) -> None:
         """Paired losses at the identity and under the law, on molecules that never update weights."""
         refresh = self.global_step // self.law.refresh
         batch = self.transfer_batch_to_device(self.budget(refresh), self.device, 0)

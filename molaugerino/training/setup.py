@@ -34,7 +34,7 @@ from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import FixedStrength, LossBudget, Objective
 from molaugerino.training.schedule import Schedule
 
-BUDGET_BATCH = 128  # molecules per measurement of the loss budget
+BUDGET_BATCH = 64  # molecules per measurement of the loss budget
 
 
 @dataclass(frozen=True)
