@@ -40,7 +40,7 @@ def main() -> None:
         for kind in KINDS:
             if any((r["augment"], r["seed"], r["steps"]) == (kind, seed, options.steps) for r in runs):
                 continue
-            runs.append(one(kind, seed, options.steps))
+            runs.append(one(kind, seed, options.steps) | {"commit": origin["commit"]})
             cells = {(r["frames"], r["copies"]): r["mae"] for r in runs[-1]["results"]}
             shown = ", ".join(f"{f} x{c} {mae:.4f}" for (f, c), mae in cells.items())
             print(f"{kind} seed {seed}: {shown} eV; {runs[-1]['law']['verdict']}", flush=True)

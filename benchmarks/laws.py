@@ -58,7 +58,7 @@ def main() -> None:
         for label in options.only:
             if any((r["label"], r["seed"], r["minutes"]) == (label, seed, options.minutes) for r in runs):
                 continue
-            runs.append(one(label, seed, options.minutes))
+            runs.append(one(label, seed, options.minutes) | {"commit": origin["commit"]})
             law = runs[-1]["law"]
             shown = f"rotation {law['rotation_width_degree']:.1f} degree ({law['rotation_nats']:.3f} nats from Haar)"
             shown += (
