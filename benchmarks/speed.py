@@ -87,7 +87,7 @@ def training_steps() -> dict[str, Callable[[], None]]:
     def cycle(augment: Literal["learned", "none"]) -> Callable[[], None]:
         module, batch = stepper(augment)
         optimizer = module.configure_optimizers()["optimizer"]
-        if module.objective is not None:  # as once the network has learned something, so that the law moves
+        if module.objective is not None:  # as once the network has learned something: the law takes its gradient
             module.objective.refresh(torch.full((2,), 1e-3), torch.full((2,), 1e-3))
 
         def run() -> None:

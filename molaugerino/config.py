@@ -1,4 +1,4 @@
-"""Settings: one frozen dataclass per verb. Every field can be given on the command line or in a TOML file."""
+"""Settings: one frozen dataclass per verb, filled from the command line; those of a training also from a TOML file."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class TrainConfig:
     seed: int = 0
     """Seed of weights, order and noise; with steps or epochs it fixes every bit, given the CPU and its threads."""
     split_seed: int = 0
-    """Seed of the split into training, validation and test molecules."""
+    """Seed of the split into training, validation and test molecules, and of random frames."""
     out: Annotated[Path | None, _optional("DIR", "a new one under ./runs")] = None
     """Folder of the run."""
     resume: Annotated[Path | None, _optional("DIR", "start anew")] = None
@@ -140,8 +140,12 @@ class TrainConfig:
                     )
         if self.model.width % self.model.heads:
             raise UserError(f"--model.heads must divide --model.width, got {self.model.heads} and {self.model.width}")
-        if not self.optim.ema < 1:
-            raise UserError(f"--optim.ema must be below 1, got {self.optim.ema}")
+        for name in ("ema", "warmup"):
+            if not getattr(self.optim, name) < 1:
+                raise UserError(f"--optim.{name} must be below 1, got {getattr(self.optim, name)}")
+        for name in ("seed", "split_seed"):
+            if not 0 <= getattr(self, name) < 2**63:
+                raise UserError(f"--{name.replace('_', '-')} must lie in 0..2^63 - 1, got {getattr(self, name)}")
         if self.law.rotation > 180 or self.law.translation > self.law.cap:
             raise UserError(
                 "the law cannot start beyond its widest: --law.rotation <= 180 and --law.translation <= --law.cap"
@@ -155,7 +159,7 @@ class EvaluateConfig:
     run: Annotated[Positional[Path], arg(metavar="DIR")]
     """Folder of a trained model."""
     data: Annotated[str | None, _optional("DATA", "the test molecules of the run")] = None
-    """xtb9, or a .npz file, all of whose molecules are used."""
+    """xtb9, or a .npz file: all its molecules of known elements; of the run's own file the test molecules only."""
     copies: int = 16
     """Elements of the law to average over."""
     format: Literal["table", "json"] = "table"

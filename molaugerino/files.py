@@ -12,13 +12,17 @@ from molaugerino.errors import UserError
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write beside the place, flush to disk, rename.
+    """Write beside the place, flush to disk, rename; a link is followed, a device or pipe written as it is.
 
     Raises:
         UserError: where the folder cannot be written.
     """
     data = content.encode() if isinstance(content, str) else content
     try:
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:

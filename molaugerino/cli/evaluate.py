@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from molaugerino.cli.report import print_report, report_json
@@ -18,7 +20,7 @@ def run(config: EvaluateConfig) -> int:
     augmented, card = load_model(config.run)
     molecules, rows = molecules_to_test(config.run, card, config.data)
     known = np.isin(molecules.atomic_numbers, card.elements)
-    strange = np.unique(molecules.owner[~known])
+    strange = np.intersect1d(rows, molecules.owner[~known])
     rows = np.setdiff1d(rows, strange)
     if len(rows) == 0:
         raise UserError(f"no molecule of {molecules.name} consists of elements the model has seen, {card.elements}")
@@ -28,6 +30,11 @@ def run(config: EvaluateConfig) -> int:
         print(report_json(card.law, results))
     else:
         print_report(card.law, results)
-        if len(strange):
-            print(f"{len(strange)} molecules with elements that the model has not seen were left out")
+    if len(strange):
+        print(f"{len(strange)} molecules with elements that the model has not seen were left out", file=sys.stderr)
+    if molecules.geometry != card.geometry:
+        print(
+            f"warning: the model was trained on {card.geometry} geometries, {molecules.name} holds given ones only",
+            file=sys.stderr,
+        )
     return 0

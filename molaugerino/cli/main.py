@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -53,9 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(verb: str, arguments: list[str]) -> Any:
     """The verb's settings; a file named by --config comes first, so that the command line overrides it."""
-    config = tyro.cli(VERBS[verb], args=arguments, prog=f"molaugerino {verb}")
-    if getattr(config, "config", None) is None:
-        return config
-    length_given = any(option.split("=")[0] in LENGTHS for option in arguments)
-    settings = toml_arguments(config.config, leave_out=LENGTHS if length_given else ())
+    file = _config_file(arguments) if verb == "train" else None
+    settings: list[str] = []
+    if file is not None:
+        length_given = any(option.split("=")[0] in LENGTHS for option in arguments)
+        settings = toml_arguments(Path(file), leave_out=LENGTHS if length_given else ())
     return tyro.cli(VERBS[verb], args=[*settings, *arguments], prog=f"molaugerino {verb}")
+
+
+def _config_file(arguments: list[str]) -> str | None:
+    """What follows --config, if anything; whatever is wrong with it, the parser says."""
+    for k, option in enumerate(arguments):
+        name, given, value = option.partition("=")
+        if name == "--config":
+            return value if given else next(iter(arguments[k + 1 :]), None)
+    return None

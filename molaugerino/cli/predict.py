@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from pathlib import Path
@@ -23,7 +24,7 @@ def run(config: PredictConfig) -> int:
     folder = latest_run(RUNS) if config.checkpoint == "latest" else Path(config.checkpoint)
     form = output_format(config)
     if config.out is not None:
-        if config.out.is_dir():
+        if os.path.isdir(config.out):
             raise UserError(f"--out {config.out} is a folder; give the name of a file")
         make_folder(config.out.parent)
     predictor = Predictor.from_pretrained(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,6 @@ def resumed(config: TrainConfig) -> TrainConfig:
     folder = Path(config.resume or "")
     if config != TrainConfig(resume=config.resume):
         raise UserError(f"--resume takes every setting from {folder / SETTINGS}; drop the other options")
-    if not (folder / SETTINGS).is_file():
+    if not os.path.isfile(folder / SETTINGS):
         raise UserError(f"no run to resume in {folder}: {SETTINGS} is missing")
     return replace(parse("train", ["--config", str(folder / SETTINGS)]), resume=folder, config=None)

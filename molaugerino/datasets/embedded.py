@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -20,6 +21,6 @@ def open_data(source: str) -> MoleculeSet:
     """An embedded data set by its name, or a .npz file by its path."""
     if source in EMBEDDED:
         return load_npz(data_path(source))
-    if not Path(source).exists() and not source.endswith(".npz"):
+    if not os.path.exists(source) and not source.endswith(".npz"):
         raise UserError(f"no data set {source!r}; give {', '.join(EMBEDDED)} or the path of a .npz file")
     return load_npz(source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -12,11 +13,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from molaugerino.datasets.targets import COMPONENTS, Target, default_readout
+from molaugerino.datasets.targets import COMPONENTS, MAX_Z, Target, default_readout
 from molaugerino.errors import UserError
 from molaugerino.files import sha256
 
 Geometry = Literal["given", "mmff"]
+KINDS = {"i": "integers", "u": "non-negative integers", "f": "real numbers", "U": "text"}
+FORM = {  # dimensions and kinds of the arrays of an archive
+    "id": (1, "iuU"),
+    "num_atoms": (1, "iu"),
+    "atomic_numbers": (1, "iu"),
+    "positions": (2, "f"),
+    "positions_mmff": (2, "f"),
+    "smiles": (1, "U"),
+    "targets": (2, "fiu"),
+    "vector_targets": (3, "fiu"),
+} | {f"{vector}target_{part}": (1, "U") for vector in ("", "vector_") for part in ("names", "units", "methods")}
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,8 @@ class MoleculeSet:
             UserError: where there is no such label, or it has another unit, or another stated method.
         """
         column = self._column(target.name)
+        if column.name == target.name and column.kind != target.kind:
+            raise UserError(f"{target.name} of {self.name} is a {column.kind}, expected a {target.kind}")
         if column.unit != target.unit:
             raise UserError(f"{target.name} of {self.name} is in {column.unit}, expected {target.unit}; convert it")
         if column.method and target.method and column.method != target.method:
@@ -145,14 +159,14 @@ def load_npz(path: str | Path) -> MoleculeSet:
         UserError: where the file is missing, damaged, incomplete or contradicts itself.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # Path.is_file raises where a folder on the way is closed to us
         raise UserError(f"no data file at {path}; give a .npz file, or xtb9 for the set that comes with the package")
     try:
         content = path.read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         arrays = {key: value for key, value in arrays.items() if isinstance(value, np.ndarray)}  # not a stray text
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError, RuntimeError) as error:
         raise UserError(
             f"{path} is not a readable .npz archive of plain arrays ({error}); it may be truncated"
         ) from None
@@ -167,7 +181,8 @@ def from_arrays(arrays: Mapping[str, np.ndarray], name: str, checksum: str = "")
     missing = [key for key in needed if key not in arrays]
     if missing:
         raise UserError(f"{name} lacks {', '.join(missing)}; a molecule archive needs {', '.join(needed)}")
-    count = np.asarray(arrays["num_atoms"]).astype(np.int64)
+    _check_form(arrays, name)
+    count = arrays["num_atoms"].astype(np.int64)
     n, atoms = len(count), int(count.sum())
     shapes: dict[str, tuple[Any, ...]] = {
         "id": (n,),
@@ -186,6 +201,9 @@ def from_arrays(arrays: Mapping[str, np.ndarray], name: str, checksum: str = "")
             )
     if n == 0 or (count < 1).any():
         raise UserError(f"{name}: every molecule needs at least one atom, and there must be one molecule")
+    z = arrays["atomic_numbers"].astype(np.int64)
+    if ((z < 1) | (z > MAX_Z)).any():
+        raise UserError(f"{name}: `atomic_numbers` must lie in 1..{MAX_Z}, got {z.min()} to {z.max()}")
     for key in ("positions", "positions_mmff"):
         if key in arrays and not np.isfinite(arrays[key]).all():
             bad = int(np.repeat(np.arange(n), count)[~np.isfinite(arrays[key]).all(1)][0])
@@ -196,14 +214,22 @@ def from_arrays(arrays: Mapping[str, np.ndarray], name: str, checksum: str = "")
         name=name,
         checksum=checksum,
         geometry="given",
-        id=np.asarray(arrays["id"]),
+        id=arrays["id"],
         num_atoms=count,
-        atomic_numbers=np.asarray(arrays["atomic_numbers"]).astype(np.int64),
+        atomic_numbers=z,
         positions=_centred(arrays["positions"], count),
         columns=tuple(_columns(arrays, name, "", n) + _columns(arrays, name, "vector_", n)),
         smiles=arrays.get("smiles"),
         positions_mmff=_centred(arrays["positions_mmff"], count) if "positions_mmff" in arrays else None,
     )
+
+
+def _check_form(arrays: Mapping[str, np.ndarray], name: str) -> None:
+    for key, (dimensions, kinds) in FORM.items():
+        if key in arrays and (arrays[key].ndim != dimensions or arrays[key].dtype.kind not in kinds):
+            wanted = " or ".join(KINDS[kind] for kind in kinds)
+            got = f"{arrays[key].ndim} of {arrays[key].dtype}"
+            raise UserError(f"{name}: `{key}` must have {dimensions} dimension(s) of {wanted}, got {got}")
 
 
 def _columns(arrays: Mapping[str, np.ndarray], name: str, prefix: str, n: int) -> list[Column]:

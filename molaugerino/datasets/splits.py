@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from molaugerino.errors import UserError
+from molaugerino.files import write_atomic
 
 SMALLEST = 40
 
@@ -54,8 +55,9 @@ def random_split(n: int, seed: int = 0) -> Split:
 
 
 def save_split(split: Split, path: Path) -> None:
-    with path.open("wb") as file:
-        np.savez_compressed(file, train=split.train, budget=split.budget, valid=split.valid, test=split.test)
+    content = io.BytesIO()
+    np.savez_compressed(content, train=split.train, budget=split.budget, valid=split.valid, test=split.test)
+    write_atomic(path, content.getvalue())
 
 
 def load_split(path: Path, n: int) -> Split:
@@ -63,7 +65,7 @@ def load_split(path: Path, n: int) -> Split:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             split = Split(*(archive[key].astype(np.int64) for key in ("train", "budget", "valid", "test")))
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
         raise UserError(f"{path} is not a readable split ({error}); train again to make one") from None
     rows = np.concatenate([split.train, split.budget, split.valid, split.test])
     if len(np.unique(rows)) != len(rows) or rows.min(initial=0) < 0 or rows.max(initial=0) >= n:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor
@@ -14,6 +14,7 @@ from molaugerino.spaces import Action, DirectSum, Invariant, Vector
 ENERGIES = ("u0", "u", "u298", "h", "h298", "g", "g298")
 EXTENSIVE = frozenset({"zpve", "alpha", "cv", "r2", *ENERGIES, *(f"{name}_atom" for name in ENERGIES)})
 COMPONENTS = ("x", "y", "z")
+MAX_Z = 118
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,6 @@ class Target:
         """Names with units, one per channel: gap[eV], or dipole_x[debye] and so on."""
         names = [f"{self.name}_{c}" for c in COMPONENTS] if self.kind == "vector" else [self.name]
         return [f"{name}[{self.unit}]" for name in names]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def default_readout(name: str) -> Literal["mean", "sum"]:

@@ -7,10 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from molaugerino.datasets.targets import Target
+from molaugerino.datasets.targets import MAX_Z, Target
 from molaugerino.spaces import Molecules
-
-MAX_Z = 118
 
 
 class Readout(nn.Module):
@@ -58,8 +56,7 @@ class Readout(nn.Module):
         Extensive channels get least-squares energies per element, the others their mean; the
         scale is the standard deviation of what is left, for extensive ones per root atom.
         """
-        counts = nn.functional.one_hot(z, MAX_Z + 1).sum(1).double()
-        counts[:, 0] = 0
+        counts = torch.zeros(len(z), MAX_Z + 1, dtype=torch.float64).scatter_add_(1, z, (z > 0).double())
         labels = y.double()
         fitted = torch.from_numpy(np.linalg.lstsq(counts.numpy(), labels.numpy(), rcond=None)[0])
         reference = torch.where(self.summed, fitted, 0.0)

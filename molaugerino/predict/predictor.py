@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from rdkit import Chem
 
 from molaugerino.augment import Augmented
 from molaugerino.datasets import MoleculeSet, PaddedData, in_frames
@@ -26,7 +27,7 @@ class Row:
 
     Attributes:
         input: the line as given.
-        smiles: canonical SMILES, '' where it could not be read.
+        smiles: canonical SMILES, '' where the line was refused.
         status: "ok", or why there is no number.
         reason: the same in words, '' where ok.
         values: one number per column of the predictor, NaN where not ok.
@@ -75,6 +76,11 @@ class Predictor:
                 f"the model was trained on {self.card.geometry} geometries of {self.card.data}, but predict makes "
                 "MMFF94 ones: expect errors two or more times those of its test table"
             )
+        framed = [t.name for t in self.card.targets if t.kind == "vector" or t.name.endswith(("_x", "_y", "_z"))]
+        if framed:
+            notes.append(
+                f"{', '.join(framed)}: in the frame of a conformer made here; across frames compare norms only"
+            )
         return notes
 
     def predict(self, lines: Iterable[str]) -> list[Row]:
@@ -99,8 +105,8 @@ class Predictor:
             smiles = ""
             try:
                 mol = parse(line, self.card.elements, self.card.max_atoms)
+                smiles = Chem.MolToSmiles(mol)
                 conformer = embed(mol)
-                smiles = conformer.smiles
             except Unpredictable as error:
                 rows.append(Row(line, smiles, error.status, error.reason, blank))
             else:
@@ -136,7 +142,8 @@ class Predictor:
         if self.card.frames == "principal":
             molecules, _ = in_frames(molecules, "principal")
         data = PaddedData(molecules, [])
-        return predict_rows(self.augmented, data, np.arange(len(conformers)), self.card.eval_copies)
+        copies = 1 if self.card.augment == "none" else self.card.eval_copies
+        return predict_rows(self.augmented, data, np.arange(len(conformers)), copies)
 
 
 def latest_run(runs: Path) -> Path:

@@ -89,10 +89,18 @@ def parse(smiles: str, elements: Collection[int] | None = None, max_atoms: int |
     if mol.NeedsUpdatePropertyCache():
         mol.UpdatePropertyCache()
     _refuse(mol, elements, max_atoms)
+    return _without_isotopes(mol)
+
+
+def _without_isotopes(mol: Chem.Mol) -> Chem.Mol:
+    """The molecule as its electrons see it: no isotopes, no atom maps, no stereo that only an isotope makes."""
     for atom in mol.GetAtoms():
         atom.SetAtomMapNum(0)
-        atom.SetIsotope(0)  # same electrons, same labels
-    mol = Chem.RemoveHs(mol)
+        atom.SetIsotope(0)
+    Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
+    options = Chem.RemoveHsParameters()
+    options.removeDefiningBondStereo = True
+    mol = Chem.RemoveHs(mol, options)
     return Chem.MolFromSmiles(Chem.MolToSmiles(mol))
 
 

@@ -31,8 +31,9 @@ def read_inputs(inputs: Sequence[str], column: str) -> Iterator[str]:
 def _open(text: str, column: str) -> Iterator[str]:
     if text == "-":
         return _smi(sys.stdin.buffer.read())
+    line = text.encode(errors="replace").decode()  # bytes of the command line that are no text
     if not text.strip():
-        return iter([text])
+        return iter([line])
     path = Path(text)
     if path.suffix.lower() not in FILES:
         if _is(path, Path.is_dir):
@@ -41,7 +42,7 @@ def _open(text: str, column: str) -> Iterator[str]:
             raise UserError(
                 f"{text} is a file of a kind that is not read; give {', '.join(FILES)}, or SMILES on standard input"
             )
-        return iter([text])
+        return iter([line])
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -58,32 +59,49 @@ def _is(path: Path, test: Callable[[Path], bool]) -> bool:
 
 def _smi(content: bytes) -> Iterator[str]:
     """The first word of every line; names after it are left out."""
-    for line in content.decode("utf-8-sig", errors="replace").splitlines():
+    for line in _lines(content):
         yield line.split()[0] if line.strip() else ""
 
 
-def _csv(content: bytes, name: str, column: str) -> Iterator[str]:
+def _lines(content: bytes) -> list[str]:
+    """Lines as an editor counts them (str.splitlines would also break at rarer separators)."""
     text = content.decode("utf-8-sig", errors="replace").replace("\0", "\ufffd")
-    lines = csv.reader(io.StringIO(text, newline=""))
-    header = next(lines, None)
-    if header is None:
+    return [line.rstrip("\n") for line in io.StringIO(text, newline=None)]
+
+
+def _csv(content: bytes, name: str, column: str) -> Iterator[str]:
+    lines = _lines(content)
+    if not lines:
         raise UserError(f"{name} is empty; a .csv file needs a header with a column {column!r}")
+    header, used = _record(lines, 0)
     matches = [k for k, cell in enumerate(header) if cell.strip().lower() == column.lower()]
     if not matches:
-        raise UserError(f"{name} has no column {column!r}; it has {', '.join(header)}; name one with --column")
-    return _cells(lines, matches[0])
+        raise UserError(f"{name} has no column {column!r}; it has {_shown(header)}; name one with --column")
+    return _cells(lines, used, matches[0])
 
 
-def _cells(lines: Iterator[list[str]], k: int) -> Iterator[str]:
-    while True:
-        try:
-            cells = next(lines, None)
-        except csv.Error:  # an overlong field: one bad row, not the end of the file
-            yield "\ufffd"
-            continue
-        if cells is None:
-            return
+def _cells(lines: list[str], first: int, k: int) -> Iterator[str]:
+    """Cell k of every record; where quotes do not pair up, a line is a record of its own, and no good one is lost."""
+    while first < len(lines):
+        cells, used = _record(lines, first)
+        if used > 1 and k < len(cells) and "\n" in cells[k]:  # no SMILES goes over a line
+            cells, used = lines[first].split(","), 1
         yield cells[k] if k < len(cells) else ""
+        first += used
+
+
+def _record(lines: list[str], first: int) -> tuple[list[str], int]:
+    """The record that starts on a line, and how many lines it takes."""
+    reader = csv.reader((lines[i] + "\n" for i in range(first, len(lines))), strict=True)
+    try:
+        return next(reader), reader.line_num
+    except csv.Error:  # a stray quote, or an overlong field
+        return lines[first].split(","), 1
+
+
+def _shown(header: list[str], width: int = 200) -> str:
+    text = ", ".join(header)
+    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def render(rows: Sequence[Row], columns: Sequence[str], form: Format) -> str:

@@ -57,13 +57,17 @@ class ProgressLine(pl.Callback):
     def teardown(self, trainer: pl.Trainer, module: TrainingModule, stage: str) -> None:
         self.progress.stop()
 
+    def on_exception(self, trainer: pl.Trainer, module: TrainingModule, exception: BaseException) -> None:
+        self.progress.stop()  # Lightning skips teardown then
+
 
 class Keeper(pl.Callback):
     """Writes the resumable checkpoint every so many steps, and at an interrupt, which soon ends the run."""
 
-    def __init__(self, folder: Path, every: int) -> None:
+    def __init__(self, folder: Path, every: int, data_sha256: str) -> None:
         self.path = folder / CHECKPOINT
         self.every = every
+        self.data_sha256 = data_sha256
         self.interrupted = False
         self._previous: Any = None
 
@@ -87,7 +91,16 @@ class Keeper(pl.Callback):
     def on_train_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         trainer.save_checkpoint(self.path)
 
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: TrainingModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["data_sha256"] = self.data_sha256
+
     def teardown(self, trainer: pl.Trainer, module: TrainingModule, stage: str) -> None:
+        self._give_back_signal()
+
+    def on_exception(self, trainer: pl.Trainer, module: TrainingModule, exception: BaseException) -> None:
+        self._give_back_signal()
+
+    def _give_back_signal(self) -> None:
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
@@ -100,6 +113,9 @@ class EarlyStop(pl.Callback):
         self.patience = patience
         self.best, self.misses = math.inf, 0
         self.kept: dict[str, Tensor] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        trainer.should_stop = self.misses >= self.patience  # resumed after it had stopped
 
     def on_validation_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         loss = float(trainer.callback_metrics["valid_loss"])
@@ -136,14 +152,14 @@ def join_metrics(folder: Path) -> None:
     if not parts:
         return
     rows: list[dict[str, str]] = []
-    for path in filter(Path.exists, [*parts, folder / METRICS]):  # a finished run, resumed, logs nothing
+    for path in filter(Path.exists, [*parts, folder / METRICS]):  # a run resumed at its end logs nothing
         with path.open(newline="") as file:
-            new = list(csv.DictReader(file))
-        first = min((int(row["step"]) for row in new), default=0)
+            new = [row for row in csv.DictReader(file) if (row["step"] or "").isdigit()]  # a kill may tear the last row
+        first = min((int(row["step"]) for row in new), default=math.inf)
         rows = [row for row in rows if int(row["step"]) < first] + new
-    columns = sorted({key for row in rows for key in row})
+    columns = sorted({key for row in rows for key in row if key is not None})
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns)
+    writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writeheader()
     writer.writerows(rows)
     write_atomic(folder / METRICS, text.getvalue())

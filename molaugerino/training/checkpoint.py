@@ -7,6 +7,7 @@ rebuild it and the sha256 of the tensors and of itself.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -43,6 +44,8 @@ class ModelCard:
         geometry: positions it was trained on, "given" or "mmff".
         frames: orientation it was trained on.
         elements: atomic numbers it has seen.
+        references: per element (its number as text) what an atom adds to each channel before any
+            geometry is looked at, in physical units, 0 for channels that are means; the model's tensors hold the same.
         max_atoms: atoms of the largest training molecule.
         centre: what the origin of every molecule is.
         data: name of the training set.
@@ -62,6 +65,7 @@ class ModelCard:
     geometry: Geometry
     frames: Frames
     elements: list[int]
+    references: dict[str, list[float]]
     max_atoms: int
     data: str
     data_sha256: str
@@ -105,7 +109,7 @@ def load_card(folder: Path) -> tuple[ModelCard, str]:
         UserError: where the file is missing, damaged, changed, or of a later version.
     """
     path = folder / CONFIG
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(
             f"no trained model in {folder}: {CONFIG} is missing; train one, or finish it with --resume {folder}"
         )

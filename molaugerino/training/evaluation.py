@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -75,14 +76,16 @@ def evaluate(
         for k in copies:
             errors = (predict_rows(augmented, data, rows, k) - y).abs()
             for target, channels in zip(targets, channel_slices(targets), strict=True):
-                labelled = ~torch.isnan(y[:, channels]).any(1)
+                labelled = torch.isfinite(y[:, channels]).all(1)
                 cell = [_mean(e[labelled][:, channels]) for e in (errors, mean_errors)]
                 results.append(Result(target.name, target.method, target.unit, name, k, int(labelled.sum()), *cell))
     return results
 
 
 def _mean(values: Tensor) -> float | None:
-    return float(values.mean()) if values.numel() else None
+    """None, too, where the model gives no finite number: JSON has none."""
+    mean = float(values.mean()) if values.numel() else math.nan
+    return mean if math.isfinite(mean) else None
 
 
 def describe_law(distribution: GroupDistribution, augment: str, verdict: str) -> dict[str, Any]:

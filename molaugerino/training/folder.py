@@ -27,11 +27,27 @@ def molecules_to_test(folder: Path, card: ModelCard, source: str | None = None) 
         molecules = open_data(source)
         rows = np.arange(len(molecules))
         if molecules.checksum == card.data_sha256 and (folder / SPLITS).exists():
-            rows = load_split(folder / SPLITS, len(molecules)).test  # never count training molecules as tests
+            rows = _test_rows(folder, card, len(molecules))  # never count training molecules as tests
     else:
-        settings = tomllib.loads((folder / SETTINGS).read_text())
-        molecules = open_data(settings.get("data", "xtb9"))
+        molecules = open_data(_data_of(folder))
         if molecules.checksum != card.data_sha256:
             raise UserError(f"{molecules.name} is not the file that {folder} was trained on; name the data with --data")
-        rows = load_split(folder / SPLITS, len(molecules)).test
+        rows = _test_rows(folder, card, len(molecules))
     return molecules.with_geometry("given" if molecules.positions_mmff is None else card.geometry), rows
+
+
+def _data_of(folder: Path) -> str:
+    path = folder / SETTINGS
+    try:
+        return str(tomllib.loads(path.read_text())["data"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path} does not say what {folder} was trained on ({error}); name the data with --data"
+        ) from None
+
+
+def _test_rows(folder: Path, card: ModelCard, n: int) -> np.ndarray:
+    split = load_split(folder / SPLITS, n)
+    if split.checksum != card.split_sha256:
+        raise UserError(f"{folder / SPLITS} is not the split that the model was trained on; restore it")
+    return split.test

@@ -105,10 +105,21 @@ class TrainingModule(pl.LightningModule):
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.averaged.update_parameters(self.augmented.model)
-        if self.objective is not None and self.objective.measures and self.global_step % self.law.refresh == 0:
-            self.measure(self.objective)
+        if self.objective is not None and self.global_step % self.law.refresh == 0:
+            self.refresh(self.objective)
         if self.schedule.progress(self.global_step) >= 1:
             self.trainer.should_stop = True
+
+    def refresh(self, objective: Objective) -> None:
+        """Let the objective measure what it wants to, and log it with the law."""
+        if objective.measures:
+            self.measure(objective)
+        widths = {
+            f"law/{line.quantity.replace(' ', '_')}[{line.unit}]": line.width for line in self.distribution.describe()
+        }
+        values = {f"objective/{k}": v for k, v in objective.report().items()} | widths
+        for logger in self.loggers:
+            logger.log_metrics(values, self.global_step - 1)  # as Lightning counts the step just taken
 
     @torch.no_grad()
     def measure(self, objective: Objective) -> None:
@@ -119,12 +130,6 @@ class TrainingModule(pl.LightningModule):
         drawn = self.augmented.draw(len(batch.y), generator)
         both = (self.augmented.identity(), drawn)
         objective.refresh(*(self.loss(self.augmented(batch.x, elements), batch.y) for elements in both))
-        widths = {
-            f"law/{line.quantity.replace(' ', '_')}[{line.unit}]": line.width for line in self.distribution.describe()
-        }
-        values = {f"objective/{k}": v for k, v in objective.report().items()} | widths
-        for logger in self.loggers:
-            logger.log_metrics(values, self.global_step - 1)  # as Lightning counts the step just taken
 
     def validation_step(self, batch: Batch, _: int) -> None:
         prediction = self.averaged.module(batch.x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 import warnings
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ from molaugerino.training.evaluation import Result, describe_law, evaluate
 from molaugerino.training.folder import RUNS, SETTINGS, SPLITS
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.resume import CHECKPOINT, SafeCheckpointIO, read_checkpoint
-from molaugerino.training.setup import RunData, make_card, make_module, open_run_data
+from molaugerino.training.setup import RunData, make_card, make_module, open_run_data, references
 
 CHECKPOINT_EVERY = 100  # updates of the law
 VALIDATE_EVERY = 200  # steps
@@ -56,19 +57,19 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
         UserError: for data, settings or a folder that cannot be used.
     """
     console = console or Console(stderr=True)
-    folder = config.resume if config.resume is not None else new_folder(config)
+    refuse_used(config)
     data = open_run_data(config, config.resume)
-    make_folder(folder)
-    if config.resume is None:
-        source = config.data if config.data in EMBEDDED else str(Path(config.data).resolve())
-        write_atomic(folder / SETTINGS, to_toml(replace(config, data=source, out=None, config=None)))
-        save_split(data.split, folder / SPLITS)
     if data.undetermined:
         share = f"{data.undetermined} of {len(data.loaded)} molecules"
         console.print(f"{share} are too symmetric for their principal axes and signs to be unique")
     torch.manual_seed(config.seed)
     card = make_card(config, data)
     module = make_module(config, card, data)
+    folder = config.resume if config.resume is not None else new_folder(config)  # last: a mistake leaves no folder
+    if config.resume is None:
+        source = config.data if config.data in EMBEDDED else str(Path(config.data).resolve())
+        save_split(data.split, folder / SPLITS)
+        write_atomic(folder / SETTINGS, to_toml(replace(config, data=source, out=None, config=None)))
     finished = fit(module, config, data, folder, console)
     if not finished:
         console.print(f"interrupted; go on with: molaugerino train --resume {folder}")
@@ -76,25 +77,38 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
     verdict = "" if module.objective is None else module.objective.verdict
     augmented = module.result()
     law = describe_law(augmented.distribution, config.augment, verdict)
-    save_model(folder, augmented, replace(card, law=law))
-    copies = (1,) if config.augment == "none" else (1, config.law.eval_copies)
+    save_model(folder, augmented, replace(card, law=law, references=references(augmented, card.elements)))
+    join_metrics(folder)
+    copies = (1,) if config.augment == "none" else tuple(dict.fromkeys((1, config.law.eval_copies)))
     results = evaluate(augmented, data.loaded, data.split.test, data.targets, card.train_mean, config.frames, copies)
     return Run(folder, law, results)
 
 
+def refuse_used(config: TrainConfig) -> None:
+    """No run is overwritten, and a finished one is not resumed."""
+    out, resumed = config.out, config.resume
+    if out is not None and any(os.path.exists(out / name) for name in (CONFIG, SETTINGS)):
+        raise UserError(f"{out} already holds a run; choose another --out, or go on with --resume {out}")
+    if resumed is not None and os.path.exists(resumed / CONFIG):
+        raise UserError(f"the run in {resumed} is finished; start a longer one with --config {resumed / SETTINGS}")
+
+
 def new_folder(config: TrainConfig) -> Path:
-    """--out, or a folder under ./runs named after the task and the time."""
+    """--out, or a folder under ./runs named after the task and the time, never one that another run has taken."""
     if config.out is not None:
-        if (config.out / CONFIG).exists() or (config.out / SETTINGS).exists():
-            raise UserError(
-                f"{config.out} already holds a run; choose another --out, or go on with --resume {config.out}"
-            )
+        make_folder(config.out)
         return config.out
+    make_folder(RUNS)
     stem = f"{Path(config.data).stem}-{'-'.join(config.target)}-{config.augment}-{datetime.now():%Y%m%d-%H%M%S}"
-    folder, k = RUNS / stem, 2
-    while folder.exists():
-        folder, k = RUNS / f"{stem}-{k}", k + 1
-    return folder
+    k = 1
+    while True:
+        folder = RUNS / (stem if k == 1 else f"{stem}-{k}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            k += 1
+        else:
+            return folder
 
 
 @contextlib.contextmanager
@@ -116,9 +130,10 @@ def fit(module: TrainingModule, config: TrainConfig, data: RunData, folder: Path
     checkpoint = folder / CHECKPOINT
     resuming = config.resume is not None and checkpoint.exists()
     if resuming:
-        read_checkpoint(checkpoint)  # say what is wrong before Lightning wraps it
+        if read_checkpoint(checkpoint)["data_sha256"] != data.loaded.checksum:  # before Lightning wraps what is wrong
+            raise UserError(f"{config.data} changed since {folder} was begun; restore the file or start a new run")
         set_aside_metrics(folder)
-    keeper = Keeper(folder, CHECKPOINT_EVERY * config.law.every)
+    keeper = Keeper(folder, CHECKPOINT_EVERY * config.law.every, data.loaded.checksum)
     callbacks: list[pl.Callback] = [keeper, ProgressLine(console)]
     if config.optim.patience is not None:
         callbacks.append(EarlyStop(config.optim.patience))
@@ -138,6 +153,7 @@ def fit(module: TrainingModule, config: TrainConfig, data: RunData, folder: Path
             val_check_interval=every,
             check_val_every_n_epoch=None,
             log_every_n_steps=10,
+            accelerator="cuda" if torch.cuda.is_available() else "cpu",  # laws count in float64, which MPS lacks
             devices=1,
         )
         stream = BatchStream(
@@ -146,5 +162,4 @@ def fit(module: TrainingModule, config: TrainConfig, data: RunData, folder: Path
         valid = data.padded.batches(data.split.valid, 256)
         module.schedule.started = time.monotonic()
         trainer.fit(module, stream, valid, ckpt_path=checkpoint if resuming else None)
-    join_metrics(folder)
     return not keeper.interrupted

@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass, field
 
-LAW_SETTLES = 0.8  # share of the run after which the law's learning rate falls to zero
+LAW_SETTLES = 0.5  # share of the run after which the law's learning rate falls to zero
 
 
 @dataclass
@@ -43,6 +43,6 @@ class Schedule:
         return 0.5 * (1 + math.cos(math.pi * min((p - self.warmup) / (1 - self.warmup), 1.0)))
 
     def law(self, step: int) -> float:
-        """Zero during the warm-up, then one, then a linear fall at the end, so that the law settles."""
+        """Zero during the warm-up, then one, then a quadratic fall, in which the law averages over its swings."""
         p = self.progress(step)
-        return float(p >= self.warmup) * min(1.0, max(0.0, (1 - p) / (1 - LAW_SETTLES)))
+        return float(p >= self.warmup) * min(1.0, max(0.0, (1 - p) / (1 - LAW_SETTLES))) ** 2

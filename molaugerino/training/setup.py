@@ -86,12 +86,18 @@ def make_card(config: TrainConfig, data: RunData) -> ModelCard:
         geometry=data.loaded.geometry,
         frames=config.frames,
         elements=sorted({int(z) for z in data.loaded.atomic_numbers[seen]}),
+        references={},
         max_atoms=int(data.loaded.num_atoms[train].max()),
         data=data.loaded.name,
         data_sha256=data.loaded.checksum,
         split_sha256=data.split.checksum,
         train_mean=data.padded.y[train].double().mean(0).tolist(),
     )
+
+
+def references(augmented: Augmented, elements: list[int]) -> dict[str, list[float]]:
+    """What an atom of each element adds to each channel before any geometry is looked at, in physical units."""
+    return {str(z): readout_of(augmented).reference[z].tolist() for z in elements}
 
 
 def make_augmented(config: TrainConfig, card: ModelCard, data: RunData) -> Augmented:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from molaugerino.cli.main import main, parse
+from molaugerino.datasets import random_split, save_split
 from tests.conftest import archive
 
 
@@ -62,6 +63,9 @@ class TestMain:
         assert (config.model.width, config.model.pairwise) == (64, False)
 
     def test_a_bad_file(self, tmp_path, capsys):
+        (tmp_path / "c.toml").write_text("[model]\nwidth = 60\n")
+        config = parse("train", [f"--config={tmp_path / 'c.toml'}", "--model.heads", "6"])
+        assert (config.model.width, config.model.heads) == (60, 6)
         (tmp_path / "c.toml").write_text("target = [")
         assert call(capsys, "train", "--config", str(tmp_path / "c.toml"))[0] == 2
         assert call(capsys, "train", "--config", str(tmp_path / "none.toml"))[0] == 2
@@ -253,10 +257,14 @@ class TestFilesThatFail:
         data[len(data) // 2] ^= 4
         path.write_bytes(bytes(data))
 
-    @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "splits.npz"])
+    @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "splits.npz", "config.toml"])
     def test_one_byte_flipped(self, workplace, name, capsys):
-        self.flipped(workplace / "runs" / "gap" / name)
-        verb = ["evaluate", "runs/gap"] if name == "splits.npz" else ["predict", "CCO"]
+        if name == "config.toml":  # its first byte; in the middle it may stay a TOML file that says the same
+            path = workplace / "runs" / "gap" / name
+            path.write_bytes(b"\xff" + path.read_bytes()[1:])
+        else:
+            self.flipped(workplace / "runs" / "gap" / name)
+        verb = ["evaluate", "runs/gap"] if name in ("splits.npz", "config.toml") else ["predict", "CCO"]
         code, out, err = call(capsys, *verb)
         assert code == 2
         assert err.startswith("molaugerino: ")
@@ -273,6 +281,20 @@ class TestFilesThatFail:
         assert code == 2
         assert "cannot write" in err
         assert out == ""
+
+    @pytest.mark.parametrize("name", ["config.toml", "splits.npz", "model.safetensors", "config.json"])
+    def test_a_file_that_is_missing(self, workplace, name, capsys):
+        (workplace / "runs" / "gap" / name).unlink()
+        code, _, err = call(capsys, "evaluate", "runs/gap")
+        assert code == 2
+        assert name in err
+
+    def test_the_split_of_another_run(self, workplace, capsys):
+        split = random_split(400, seed=5)
+        save_split(split, workplace / "runs" / "gap" / "splits.npz")
+        code, _, err = call(capsys, "evaluate", "runs/gap")
+        assert code == 2
+        assert "not the split that the model was trained on" in err
 
     def test_archives_that_are_none(self, tmp_path, capsys):
         with zipfile.ZipFile(tmp_path / "zip.npz", "w") as file:

@@ -152,6 +152,15 @@ class TestFrames:
             for m in (small, turned)
         ]
         assert np.abs(volumes[0] - volumes[1]).max() < 1e-3  # no reflection
+        mass = np.array([{1: 1.008, 6: 12.011, 7: 14.007, 8: 15.999, 9: 18.998}[int(z)] for z in turned.atomic_numbers])
+        for k in range(len(turned)):
+            atoms = slice(turned.starts[k], turned.starts[k] + turned.num_atoms[k])
+            m, x = mass[atoms], turned.positions[atoms].astype(float)
+            x = x - m @ x / m.sum()
+            second = np.einsum("a,ai,aj->ij", m, x, x)
+            inertia = np.trace(second) * np.eye(3) - second
+            assert np.abs(inertia - np.diag(inertia.diagonal())).max() < 1e-3 * inertia.max()
+            assert (np.diff(inertia.diagonal()) > -1e-3 * inertia.max()).all()
 
     def test_symmetric_tops_are_flagged(self, small):
         benzene = 1.39 * np.array([[np.cos(a), np.sin(a), 0] for a in np.arange(6) * np.pi / 3])
@@ -232,3 +241,33 @@ class TestWhatIsTheSameTarget:
             other.values(small.target("gap"))
         unstated = load_npz(saved(tmp_path, target_methods=None))
         assert unstated.values(small.target("gap")).shape == (50,)
+
+    def test_another_kind_is_refused(self, small, tmp_path):
+        names = archive(count=50)["target_names"].copy()
+        names[list(names).index("mu")] = "dipole"
+        other = load_npz(saved(tmp_path, target_names=names, vector_targets=None))
+        with pytest.raises(UserError, match="dipole of changed is a scalar, expected a vector"):
+            other.values(small.target("dipole"))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("num_atoms", np.array(3), "`num_atoms` must have 1 dimension"),
+        ("num_atoms", np.full(50, 2.5), "`num_atoms` must have 1 dimension.s. of integers"),
+        ("target_names", np.array("gap"), "`target_names` must have 1 dimension"),
+        ("targets", np.full((50, 6), "x"), "`targets` must have 2 dimension.s. of real numbers"),
+        ("id", np.zeros((50, 2), int), "`id` must have 1 dimension"),
+    ],
+)
+def test_fields_of_another_form(key, value, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        load_npz(saved(tmp_path, **{key: value}))
+
+
+@pytest.mark.parametrize("z", [0, 119])
+def test_atoms_that_do_not_exist(z, tmp_path):
+    numbers = archive(count=50)["atomic_numbers"].copy()
+    numbers[7] = z
+    with pytest.raises(UserError, match=r"`atomic_numbers` must lie in 1\.\.118"):
+        load_npz(saved(tmp_path, atomic_numbers=numbers))

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import shutil
 
 import numpy as np
@@ -77,6 +78,11 @@ class TestLatest:
         (tmp_path / "unfinished").mkdir()
         shutil.copytree(trained, tmp_path / "first")
         assert latest_run(tmp_path) == tmp_path / "first"
+        shutil.copytree(trained, tmp_path / "a second")
+        os.utime(tmp_path / "first" / "config.json", (1e9, 1e9))
+        assert latest_run(tmp_path) == tmp_path / "a second"
+        os.utime(tmp_path / "a second" / "config.json", (0.9e9, 0.9e9))
+        assert latest_run(tmp_path) == tmp_path / "first"
 
 
 class TestReading:
@@ -86,10 +92,33 @@ class TestReading:
         inputs = ["F", str(tmp_path / "a.smi"), str(tmp_path / "b.csv"), ""]
         assert list(read_inputs(inputs, "smiles")) == ["F", "CCO", "", "C", "O", "", "N", ""]
 
+    def test_no_good_row_is_lost_to_a_stray_quote(self, tmp_path):
+        rows = [f"C{'C' * (k % 7)}" for k in range(3000)]
+        for place in (0, 1, 1500, 2999):
+            broken = [*rows[:place], '"C', *rows[place:]]
+            (tmp_path / "x.csv").write_text("id,smiles\n" + "".join(f"{k},{s}\n" for k, s in enumerate(broken)))
+            assert list(read_inputs([str(tmp_path / "x.csv")], "smiles")) == broken
+        (tmp_path / "x.csv").write_text('smiles\nCCO\n"C\nCC\nCCC"\nO\n')
+        assert list(read_inputs([str(tmp_path / "x.csv")], "smiles")) == ["CCO", '"C', "CC", 'CCC"', "O"]
+
+    def test_a_quoted_line_break_elsewhere_is_no_row(self, tmp_path):
+        (tmp_path / "x.csv").write_text('note,smiles\n"two\nlines",CC\n"a, b",O\n')
+        assert list(read_inputs([str(tmp_path / "x.csv")], "smiles")) == ["CC", "O"]
+
+    def test_overlong_fields(self, tmp_path):
+        long = "C" * 200_000
+        (tmp_path / "x.csv").write_text(f"smiles\n{long}\nO\n")
+        assert list(read_inputs([str(tmp_path / "x.csv")], "smiles")) == [long, "O"]
+        (tmp_path / "x.csv").write_text(f"{long}\nO\n")
+        with pytest.raises(UserError, match="has no column 'smiles'; it has CCC"):
+            list(read_inputs([str(tmp_path / "x.csv")], "smiles"))
+
     def test_encodings(self, tmp_path):
         (tmp_path / "bom.csv").write_bytes(b"\xef\xbb\xbfsmiles\nCC\n")
         (tmp_path / "latin.smi").write_bytes(b"CC\n\xff\xfe\nCO\r\n")
         assert list(read_inputs([str(tmp_path / "bom.csv")], "smiles")) == ["CC"]
+        (tmp_path / "odd.smi").write_text("CC\u2028CO\x85N\nO\x0c\n")
+        assert len(list(read_inputs([str(tmp_path / "odd.smi")], "smiles"))) == 2
         lines = list(read_inputs([str(tmp_path / "latin.smi")], "smiles"))
         assert lines[0] == "CC"
         assert lines[-1] == "CO"

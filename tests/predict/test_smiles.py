@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from rdkit import Chem
 
 from molaugerino.datasets import open_data
 from molaugerino.predict.smiles import STATUSES, Unpredictable, embed, parse
@@ -87,3 +88,11 @@ def test_the_embedded_set_was_made_by_the_same_route():
         stored = data.positions_mmff[atoms]
         difference = [np.linalg.norm(p[:, None] - p[None], axis=-1) for p in (made.positions, stored)]
         assert np.abs(difference[0] - difference[1]).max() < 0.02, data.smiles[k]
+
+
+def test_isotopes_and_atom_maps_change_nothing():
+    plain = Chem.MolToSmiles(parse("C=C"))
+    for smiles in ("[2H]/C=C/[2H]", "[2H]C=C", "[CH2:1]=[CH2:2]", "[13CH2]=C"):
+        assert Chem.MolToSmiles(parse(smiles)) == plain
+    assert Chem.MolToSmiles(parse("[2H][C@](F)(O)C")) == Chem.MolToSmiles(parse("[H][C@](F)(O)C"))
+    assert Chem.MolToSmiles(parse("C[C@H](F)[2H]")) == Chem.MolToSmiles(parse("CCF"))

@@ -44,7 +44,7 @@ def test_left_action_on_all_pairs(name):
     x = make()
     index = getattr(x, where) if where else None
     group = reflected(CUBE)
-    for i, j in table_of(group)[:: 7 if name in ("padded", "ragged") else 3]:
+    for i, j in table_of(group):
         g, h = group[i].expand(3), group[j].expand(3)
         once = action.act(g @ h, x, index)
         twice = action.act(g, action.act(h, x, index), index)

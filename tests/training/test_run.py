@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from molaugerino.datasets import load_npz, load_split
 from molaugerino.errors import UserError
 from molaugerino.training.checkpoint import load_model
 from molaugerino.training.evaluation import evaluate
-from molaugerino.training.run import train
+from molaugerino.training.run import new_folder, train
+from tests.conftest import archive
 
 
 def tensors(folder):
@@ -126,20 +128,31 @@ class TestReproduction:
     def test_resume_before_the_first_checkpoint_starts_over(self, tiny_config, tmp_path):
         whole = train(tiny_config(tmp_path / "whole"))
         cut = train(tiny_config(tmp_path / "cut"))
-        for name in ("config.json", "model.safetensors"):
+        for name in ("config.json", "model.safetensors", "last.ckpt"):
             (cut.folder / name).unlink()
         again = train(resumed(TrainConfig(resume=cut.folder)))
         assert same(tensors(whole.folder), tensors(again.folder))
 
-    def test_an_interrupt_ends_after_the_step_and_can_be_resumed(self, tiny_config, tmp_path):
+    def test_a_kill_before_the_model_was_saved(self, tiny_config, tmp_path):
+        whole = train(tiny_config(tmp_path / "run"))
+        before = tensors(whole.folder)
+        for name in ("config.json", "model.safetensors"):
+            (whole.folder / name).unlink()
+        again = train(resumed(TrainConfig(resume=whole.folder)))
+        assert same(before, tensors(again.folder))
+        assert again.results == whole.results
+
+    def test_an_interrupt_ends_soon_and_the_run_can_be_resumed(self, tiny_config, tmp_path):
+        whole = train(tiny_config(tmp_path / "whole", steps=900))
         folder = tmp_path / "run"
-        (tmp_path / "c.toml").write_text(to_toml(replace(tiny_config(folder, steps=100000), out=None)))
+        (tmp_path / "c.toml").write_text(to_toml(replace(tiny_config(folder, steps=900), out=None)))
         process, _ = start(["--config", str(tmp_path / "c.toml"), "--out", str(folder)], folder / "last.ckpt")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
         assert process.returncode == 130, said
         assert f"--resume {folder}" in " ".join(said.split())
         assert "Traceback" not in said
+        assert same(tensors(whole.folder), tensors(train(resumed(TrainConfig(resume=folder))).folder))
 
 
 class TestAugmentation:
@@ -160,6 +173,9 @@ class TestAugmentation:
         law = train(tiny_config(tmp_path / "run", law=strong, steps=150)).law
         assert law["rotation_width_degree"] > 30
         assert law["verdict"] == "set by a fixed strength"
+        rows = [row for row in metrics(tmp_path / "run") if row["law/rotation_angle[degree]"]]
+        assert len(rows) == 30
+        assert float(rows[-1]["law/rotation_angle[degree]"]) == pytest.approx(law["rotation_width_degree"], rel=0.05)
 
     def test_undecided_while_nothing_is_learned(self, tiny_config, tmp_path):
         run = train(tiny_config(tmp_path / "run", optim=OptimConfig(lr=1e-12, batch=32)))
@@ -203,8 +219,6 @@ class TestRefusals:
             train(tiny_config(tmp_path / "file" / "run"))
 
     def test_labels_that_are_missing(self, tiny_config, tmp_path):
-        from tests.conftest import archive
-
         arrays = archive(count=60)
         arrays["targets"][3, :] = np.nan
         np.savez(tmp_path / "holes.npz", **arrays)
@@ -217,8 +231,31 @@ class TestRefusals:
         with pytest.raises(UserError, match="no run to resume"):
             resumed(TrainConfig(resume=trained / "none"))
 
+    def test_a_finished_run_is_not_resumed(self, trained):
+        with pytest.raises(UserError, match="is finished"):
+            train(resumed(TrainConfig(resume=trained)))
+
+    def test_data_that_changed(self, tiny_config, small_npz, tmp_path):
+        shutil.copy(small_npz, tmp_path / "data.npz")
+        run = train(tiny_config(tmp_path / "run", data=str(tmp_path / "data.npz")))
+        (run.folder / "config.json").unlink()
+        np.savez(tmp_path / "data.npz", **archive(seed=1))
+        with pytest.raises(UserError, match="changed since"):
+            train(resumed(TrainConfig(resume=run.folder)))
+
+    def test_a_mistake_leaves_no_folder(self, tiny_config, tmp_path):
+        with pytest.raises(UserError, match="no label 'alpha'"):
+            train(tiny_config(tmp_path / "run", target=("alpha",)))
+        assert not (tmp_path / "run").exists()
+
+    def test_runs_of_the_same_second_get_folders_of_their_own(self, small_npz, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        folders = {new_folder(TrainConfig(data=str(small_npz))) for _ in range(5)}
+        assert len(folders) == 5
+
     def test_a_damaged_checkpoint(self, tiny_config, tmp_path):
         run = train(tiny_config(tmp_path / "run", steps=200))
+        (run.folder / "config.json").unlink()
         path = run.folder / "last.ckpt"
         data = bytearray(path.read_bytes())
         data[len(data) // 2] ^= 1
@@ -231,6 +268,8 @@ class TestRefusals:
         [
             ({"minutes": 1.0, "steps": 5}, "one of --minutes, --epochs and --steps"),
             ({"steps": 0}, "--steps must be positive"),
+            ({"seed": -1}, "--seed must lie in"),
+            ({"optim": OptimConfig(warmup=1.0)}, "--optim.warmup must be below 1"),
             ({"target": ()}, "at least one name"),
             ({"optim": OptimConfig(lr=-1.0)}, "--optim.lr must be above 0"),
             ({"law": LawConfig(rotation=200.0)}, "cannot start beyond its widest"),
