@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from molaugerino.datasets.targets import Target
-from molaugerino.models.readout import MAX_Z, Readout
+from molaugerino.datasets.targets import MAX_Z, Target
+from molaugerino.models.readout import Readout
 from molaugerino.spaces import Molecules
 
 LONGEST = 6.0  # angstrom, the centre of the last radial function

@@ -97,11 +97,14 @@ def _without_isotopes(mol: Chem.Mol) -> Chem.Mol:
     for atom in mol.GetAtoms():
         atom.SetAtomMapNum(0)
         atom.SetIsotope(0)
-    Chem.AssignStereochemistry(mol, cleanIt=True, force=True)
-    options = Chem.RemoveHsParameters()
-    options.removeDefiningBondStereo = True
-    mol = Chem.RemoveHs(mol, options)
-    return Chem.MolFromSmiles(Chem.MolToSmiles(mol))
+    for bond in mol.GetBonds():
+        ends = bond.GetBeginAtom(), bond.GetEndAtom()
+        alike = [atom for atom in ends if atom.GetTotalNumHs(includeNeighbors=True) > 1]
+        if bond.GetStereo() != Chem.BondStereo.STEREONONE and alike:
+            bond.SetStereo(Chem.BondStereo.STEREONONE)
+            for single in (b for atom in alike for b in atom.GetBonds()):
+                single.SetBondDir(Chem.BondDir.NONE)
+    return Chem.MolFromSmiles(Chem.MolToSmiles(Chem.RemoveHs(mol)))
 
 
 def _refuse(mol: Chem.Mol, elements: Collection[int] | None, max_atoms: int | None) -> None:

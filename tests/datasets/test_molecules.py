@@ -68,7 +68,7 @@ class TestBadFiles:
             ({"targets": np.zeros((50, 2))}, "`targets` has shape"),
             ({"id": np.zeros(50, dtype=int)}, "`id` holds duplicates"),
             ({"num_atoms": np.zeros(50, dtype=int)}, "expected"),
-            ({"vector_target_units": np.array([])}, "a unit and a method each"),
+            ({"vector_target_units": np.array([], dtype=str)}, "a unit and a method each"),
         ],
     )
     def test_what_is_wrong_is_named(self, tmp_path, changes, message):

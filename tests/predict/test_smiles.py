@@ -94,5 +94,9 @@ def test_isotopes_and_atom_maps_change_nothing():
     plain = Chem.MolToSmiles(parse("C=C"))
     for smiles in ("[2H]/C=C/[2H]", "[2H]C=C", "[CH2:1]=[CH2:2]", "[13CH2]=C"):
         assert Chem.MolToSmiles(parse(smiles)) == plain
+    for smiles in ("F/C=C/C=C", "[2H]/C=C/C=C/F", "[2H]/C=C\\C=C\\F"):
+        assert Chem.MolToSmiles(parse(smiles)) == Chem.MolToSmiles(parse("C=C/C=C/F")), smiles
+    for smiles in ("[H]/N=C/C", "F/C=C\\F"):  # this stereo is real
+        assert Chem.MolToSmiles(parse(smiles)) == Chem.CanonSmiles(smiles)
     assert Chem.MolToSmiles(parse("[2H][C@](F)(O)C")) == Chem.MolToSmiles(parse("[H][C@](F)(O)C"))
     assert Chem.MolToSmiles(parse("C[C@H](F)[2H]")) == Chem.MolToSmiles(parse("CCF"))
