@@ -1,6 +1,6 @@
 """Trained along principal axes, tested in random frames: no, learned and fixed augmentation at equal steps.
 
-    python benchmarks/frames.py [--seeds 0 1 2] [--steps 6000]
+    python benchmarks/frames.py [--seeds 0 1 2] [--steps 4000]
 
 Runs that are already in results/frames.json are kept, so the program can be stopped and started again.
 """
@@ -32,7 +32,7 @@ def one(kind: Any, seed: int, steps: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=4000)
     options = parser.parse_args()
     origin = provenance(options.seeds)
     runs = read("frames").get("runs", [])
