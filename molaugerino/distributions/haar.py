@@ -12,7 +12,6 @@ from molaugerino.distributions.base import Extent, GroupDistribution, as_group, 
 from molaugerino.errors import UserError
 from molaugerino.groups import SO2, SO3, Affine, Group
 from molaugerino.groups.algebra import cosc, tanc, tanc_slope
-from molaugerino.groups.so import axis_angle
 
 NARROWEST = 1e-3  # rad; below, `divergence` is constant, since it is infinite at the identity
 
@@ -63,8 +62,7 @@ class HaarBall(GroupDistribution):
         if self.group.dim == 1:
             return self.group.exp(width * (2 * noise - 1))
         angle = width * haar_radius(noise[..., 0], width)
-        linear = axis_angle(sphere(noise[..., 1:]), angle)
-        return Affine(linear, torch.zeros_like(linear[..., 0]))
+        return self.group.exp(angle.unsqueeze(-1) * sphere(noise[..., 1:]))
 
     def divergence(self) -> Tensor:
         width = self.width.double().clamp_min(NARROWEST)  # in float64, w - sin w keeps nine digits down to there
@@ -86,6 +84,8 @@ class _HaarRadius(torch.autograd.Function):
     made of differentiable functions of the saved r and w, so it can be differentiated again.
     """
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(u: Tensor, width: Tensor) -> Tensor:
         w = width.double()
@@ -102,16 +102,23 @@ class _HaarRadius(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(*inputs, output)
+        ctx.save_for_forward(*inputs, output)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
         u, width, r = ctx.saved_tensors
-        square = width.square()
-        s = square * r.square()
-        slope = (
-            2 * width * (u * tanc_slope(square) - r.pow(5) * tanc_slope(s)) / (r.square() * cosc(s)).clamp_min(1e-30)
-        )
-        return None, (gradient * slope).sum_to_size(width.shape)
+        return None, (gradient * _radius_slope(u, width, r)).sum_to_size(width.shape)
+
+    @staticmethod
+    def jvp(ctx: Any, _: Tensor | None, tangent: Tensor) -> Tensor:
+        return tangent * _radius_slope(*ctx.saved_tensors)
+
+
+def _radius_slope(u: Tensor, width: Tensor, r: Tensor) -> Tensor:
+    square = width.square()
+    s = square * r.square()
+    rise = u * tanc_slope(square) - r.pow(5) * tanc_slope(s)
+    return 2 * width * rise / (r.square() * cosc(s)).clamp_min(1e-30)
 
 
 def haar_radius(u: Tensor, width: Tensor) -> Tensor:

@@ -100,8 +100,26 @@ def test_first_and_second_derivatives(group, size):
         return group.log(group.exp(x))
 
     for function in (exp, there_and_back):
-        assert gradcheck(function, xi)
+        assert gradcheck(function, xi, check_forward_ad=True)
         assert gradgradcheck(function, xi)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-6, 1e-3, 0.1, 2.0, math.pi - 1e-3])
+def test_the_quick_derivative_of_rotations_is_the_smooth_one(size):
+    """In float32, where digits are lost near the identity, against float64 through the series."""
+    xi = coordinates(SO3, size)
+    weights = torch.randn(64, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    quick, smooth = xi.float().requires_grad_(), xi.clone().requires_grad_()
+    (fast,) = torch.autograd.grad((SO3.exp(quick).linear * weights.float()).sum(), quick)
+    (slow,) = torch.autograd.grad((SO3.exp(smooth).linear * weights).sum(), smooth, create_graph=True)
+    assert (fast - slow).abs().max() < 2e-5
+
+
+def test_exp_under_transforms():
+    xi = coordinates(SO3, 1.0, count=5)
+    rows = torch.func.vmap(torch.func.jacrev(lambda x: SO3.exp(x).linear))(xi)
+    columns = torch.func.vmap(torch.func.jacfwd(lambda x: SO3.exp(x).linear))(xi)
+    assert (rows - columns).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-4, math.pi - 1e-4])
