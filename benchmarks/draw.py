@@ -38,10 +38,11 @@ def draw_laws(content: dict[str, Any]) -> None:
             left.plot(steps, rotation, color=colour, label=title if k == 0 else None, alpha=0.8)
             right.plot(steps, translation, color=colour, alpha=0.8)
     left.axhline(180, color="grey", linewidth=0.8, linestyle=":")
-    left.text(0, 173, "all rotations (Haar)", color="grey", va="top", fontsize=8)
+    end = max(run["path"][-1][0] for run in content["runs"])
+    left.text(end, 175, "all rotations (Haar)", color="grey", va="top", ha="right", fontsize=8)
     left.set(xlabel="training step", ylabel="largest rotation, degree", ylim=(0, 190), yticks=range(0, 181, 45))
     right.axhline(1, color="grey", linewidth=0.8, linestyle=":")
-    right.text(0, 0.96, "cap", color="grey", va="top", fontsize=8)
+    right.text(end, 0.97, "cap", color="grey", va="top", ha="right", fontsize=8)
     right.set(xlabel="training step", ylabel="largest translation, angstrom", ylim=(0, 1.06))
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(RESULTS / "laws.png", dpi=130)
@@ -49,8 +50,9 @@ def draw_laws(content: dict[str, Any]) -> None:
 
 
 def spread(values: list[float], digits: int) -> str:
-    shown = f"{mean(values):.{digits}f}"
-    return shown if len(values) == 1 else f"{shown} +- {pstdev(values):.{digits}f}"
+    """Mean +- standard deviation; the mean alone where the digits shown do not differ."""
+    deviation = f"{pstdev(values):.{digits}f}"
+    return f"{mean(values):.{digits}f}" + (f" +- {deviation}" if float(deviation) else "")
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
