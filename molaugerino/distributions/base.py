@@ -19,7 +19,7 @@ class Extent(NamedTuple):
     Attributes:
         quantity: what is spread, such as "rotation angle".
         axes: the algebra coordinates it concerns.
-        width: where the support ends (half-width of a symmetric law).
+        width: where the support ends (half-width of a symmetric law), or the root mean square where it does not.
         mean: mean absolute value.
         cap: the largest width the family allows.
         unit: of width, mean and cap.
@@ -99,25 +99,20 @@ class _Bounded(torch.autograd.Function):
         return gradient.masked_fill(leaves, 0.0), None, None
 
 
-def bounded(raw: Tensor, high: float | Tensor) -> Tensor:
-    """`raw` clamped to [0, high], so that gradient descent reaches a bound exactly and can leave it again.
+def bounded(raw: Tensor, high: float | Tensor, low: float = 0.0) -> Tensor:
+    """`raw` clamped to [low, high], so that gradient descent reaches a bound exactly and can leave it again.
 
     torch.clamp would trap a parameter that momentum has carried past the bound, and a
     sigmoid would never get there.
     """
     limit = high if isinstance(high, Tensor) else raw.new_full((), high)
-    return cast(Tensor, _Bounded.apply(raw, torch.zeros_like(limit), limit))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Bounded.apply(raw, torch.full_like(limit, low), limit))  # type: ignore[no-untyped-call]
 
 
-def width_parameter(width: float | Sequence[float], cap: Tensor, unit: str) -> nn.Parameter:
-    """A trainable half-width of the cap's shape, checked to lie between 0 and the cap."""
+def width_parameter(width: float | Sequence[float], cap: Tensor, unit: str, low: float = 0.0) -> nn.Parameter:
+    """A trainable half-width of the cap's shape, checked to lie between `low` and the cap."""
     value = torch.as_tensor(width, dtype=torch.get_default_dtype())
     if value.dim() and value.shape != cap.shape:
         raise UserError(f"`width` must be one number or have shape {tuple(cap.shape)}, got {tuple(value.shape)}")
-    check_range("width", value, 0.0, cap + 1e-6, unit, "no wider law of this family exists")
+    check_range("width", value, low, cap + 1e-6, unit, "no wider law of this family exists")
     return nn.Parameter(torch.minimum(value, cap.to(value.dtype)))
-
-
-def as_group(group: Group | type[Group]) -> Group:
-    """The group itself where its class was given."""
-    return group() if isinstance(group, type) else group

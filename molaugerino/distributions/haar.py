@@ -8,10 +8,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from molaugerino.distributions.base import Extent, GroupDistribution, as_group, bounded, width_parameter
+from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter
 from molaugerino.errors import UserError
 from molaugerino.groups import SO2, SO3, Affine, Group
 from molaugerino.groups.algebra import cosc, tanc, tanc_slope
+from molaugerino.groups.base import as_group
 
 NARROWEST = 1e-3  # rad; below, `divergence` is constant, since it is infinite at the identity
 

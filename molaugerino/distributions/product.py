@@ -7,11 +7,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from molaugerino.distributions.base import Extent, GroupDistribution, as_group
+from molaugerino.distributions.base import Extent, GroupDistribution
 from molaugerino.distributions.haar import HaarBall
 from molaugerino.distributions.translation import TranslationBall
 from molaugerino.errors import UserError
 from molaugerino.groups import SE3, SO3, Affine, Group
+from molaugerino.groups.base import as_group
 
 
 class Product(GroupDistribution):

@@ -47,6 +47,7 @@ def _split(s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 _SINC = [(-1) ** k / math.factorial(2 * k + 1) for k in range(TERMS)]
 _COSC = [(-1) ** k / math.factorial(2 * k + 2) for k in range(TERMS)]
 _TANC = [(-1) ** k / math.factorial(2 * k + 3) for k in range(TERMS)]
+_COSC_SLOPE = [k * c for k, c in enumerate(_COSC)][1:]
 _TANC_SLOPE = [k * c for k, c in enumerate(_TANC)][1:]
 # 1 - (t/2) cot(t/2) = sum_k |B_2k| t^2k / (2k)!, with the Bernoulli numbers B_2k
 _BERNOULLI = [
@@ -82,6 +83,14 @@ def tanc(s: Tensor) -> Tensor:
     """(t - sin t) / t^3 with s = t^2."""
     small, tiny, t = _split(s)
     return torch.where(small, _series(tiny, _TANC), (t - t.sin()) / t.pow(3))
+
+
+def cosc_slope(s: Tensor) -> Tensor:
+    """d cosc / ds = (sinc - 2 cosc) / (2 s)."""
+    small, tiny, t = _split(s)
+    square = t.square()
+    closed = (t.sin() / t - 4 * (t / 2).sin().square() / square) / (2 * square)
+    return torch.where(small, _series(tiny, _COSC_SLOPE), closed)
 
 
 def tanc_slope(s: Tensor) -> Tensor:

@@ -42,3 +42,8 @@ class Group(Protocol):
 
     def log_jacobian(self, xi: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
         """log of the Haar measure's density against d xi at exp(xi), 0 at the identity."""
+
+
+def as_group(group: Group | type[Group]) -> Group:
+    """The group itself where its class was given."""
+    return group() if isinstance(group, type) else group

@@ -8,40 +8,102 @@ from torch import Tensor
 
 from molaugerino.errors import check_last_dims
 from molaugerino.groups.affine import Affine
-from molaugerino.groups.algebra import cosc, cotc, hat, tanc
-from molaugerino.groups.so import SO3, homogeneous, rotation, rotation_vector
+from molaugerino.groups.algebra import cosc, cotc, hat, sinc, tanc
+from molaugerino.groups.so import SO2, SO3, homogeneous, rotation, rotation_vector
 
 
-class T3:
-    """Translations of space: exp(v) = (x -> x + v). The volume is infinite, so there is no Haar law."""
+class _Translations:
+    """exp(v) = (x -> x + v). The volume is infinite, so there is no Haar law."""
 
-    name = "T(3)"
-    dim = 3
-    space_dim = 3
-    axes: tuple[str, ...] = ("tx", "ty", "tz")
+    name: str
+    dim: int
+    space_dim: int
+    axes: tuple[str, ...]
     log_volume = 0.0
 
+    @classmethod
+    def hat(cls, xi: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch h h"]:
+        return homogeneous(torch.zeros_like(xi.unsqueeze(-1) * xi.unsqueeze(-2)), xi)
+
+    @classmethod
+    def exp(cls, xi: Float[Tensor, "*batch d"]) -> Affine:
+        check_last_dims("xi", xi, cls.dim)
+        eye = torch.eye(cls.dim, dtype=xi.dtype, device=xi.device)
+        return Affine(eye.expand(*xi.shape, cls.dim), xi)
+
+    @classmethod
+    def log(cls, g: Affine) -> Float[Tensor, "*batch d"]:
+        return g.shift
+
+    @classmethod
+    def adjoint(cls, g: Affine) -> Float[Tensor, "*batch d d"]:
+        return g.linear
+
+    @classmethod
+    def log_jacobian(cls, xi: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        return torch.zeros_like(xi[..., 0])
+
+
+class T2(_Translations):
+    """Translations of the plane."""
+
+    name = "T(2)"
+    dim = space_dim = 2
+    axes: tuple[str, ...] = ("tx", "ty")
+
+
+class T3(_Translations):
+    """Translations of space."""
+
+    name = "T(3)"
+    dim = space_dim = 3
+    axes: tuple[str, ...] = ("tx", "ty", "tz")
+
+
+class SE2:
+    """Rigid motions of the plane: exp(a, v) = (x -> R x + V v), R the turn by a.
+
+    V = sin a / a I + (1 - cos a) / a K, K = [[0, -1], [1, 0]]. Coordinates: angle a (radians),
+    then v (unit of the points). `log` returns a in (-pi, pi].
+    """
+
+    name = "SE(2)"
+    dim = 3
+    space_dim = 2
+    axes: tuple[str, ...] = ("rz", "tx", "ty")
+    log_volume = SO2.log_volume
+
     @staticmethod
-    def hat(xi: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4 4"]:
-        return homogeneous(torch.zeros_like(hat(xi)), xi)
+    def hat(xi: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+        return SO2.hat(xi[..., :1]) + T2.hat(xi[..., 1:])
 
     @staticmethod
     def exp(xi: Float[Tensor, "*batch 3"]) -> Affine:
         check_last_dims("xi", xi, 3)
-        eye = torch.eye(3, dtype=xi.dtype, device=xi.device)
-        return Affine(eye.expand(*xi.shape, 3), xi)
+        a, v = xi[..., :1], xi[..., 1:]
+        s = a.square()
+        return Affine(SO2.exp(a).linear, sinc(s) * v + a * cosc(s) * _quarter_turn(v))
 
     @staticmethod
     def log(g: Affine) -> Float[Tensor, "*batch 3"]:
-        return g.shift
+        """V^-1 = (a/2) cot(a/2) I - a/2 K."""
+        a = SO2.log(g)
+        s = a.square()
+        return torch.cat([a, (1 - s * cotc(s)) * g.shift - a / 2 * _quarter_turn(g.shift)], -1)
 
     @staticmethod
     def adjoint(g: Affine) -> Float[Tensor, "*batch 3 3"]:
-        return g.linear
+        upper = torch.nn.functional.pad(torch.ones_like(g.linear[..., :1, :1]), (0, 2))
+        return torch.cat([upper, torch.cat([-_quarter_turn(g.shift).unsqueeze(-1), g.linear], -1)], -2)
 
     @staticmethod
     def log_jacobian(xi: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
-        return torch.zeros_like(xi[..., 0])
+        """log det V = log of 2 (1 - cos a) / a^2."""
+        return (2 * cosc(xi[..., 0].square())).log()
+
+
+def _quarter_turn(v: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    return torch.stack([-v[..., 1], v[..., 0]], -1)
 
 
 class SE3:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from molaugerino.errors import check_last_dims
 from molaugerino.groups.affine import Affine
-from molaugerino.groups.algebra import angle_per_sine, cosc, hat, sinc, tanc
+from molaugerino.groups.algebra import angle_per_sine, cosc, cosc_slope, hat, sinc, tanc
 
 
 def homogeneous(linear: Float[Tensor, "*batch d d"], shift: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch h h"]:
@@ -95,13 +95,40 @@ class SO3:
         return (2 * cosc(xi.square().sum(-1))).log()
 
 
+class O3(SO3):
+    """Rotations and rotary reflections: det = 1 or -1. exp reaches the rotations only.
+
+    `log` gives the rotation vector of det(g) g, so every element is sign(det g) exp(log g).
+    """
+
+    name = "O(3)"
+    log_volume = math.log(2) + SO3.log_volume
+
+    @staticmethod
+    def log(g: Affine) -> Float[Tensor, "*batch 3"]:
+        return rotation_vector(_sign(g) * g.linear)
+
+    @staticmethod
+    def adjoint(g: Affine) -> Float[Tensor, "*batch 3 3"]:
+        return _sign(g) * g.linear
+
+    @staticmethod
+    def inversion(g: Affine) -> Affine:
+        """-g: the element of the other component that turns alike."""
+        return Affine(-g.linear, g.shift)
+
+
+def _sign(g: Affine) -> Float[Tensor, "*batch 1 1"]:
+    return torch.linalg.det(g.linear.detach()).sign()[..., None, None]
+
+
 def rotation(w: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """Rodrigues' formula: R = (1 - b s) I + a K + b w w^T with s = t^2 = |w|^2, a = sin t / t, b = (1 - cos t) / s."""
     return cast(Tensor, _Rotation.apply(w))  # type: ignore[no-untyped-call]
 
 
 class _Rotation(torch.autograd.Function):
-    """Rodrigues' formula and its derivative in few operations; a second derivative goes through the smooth series.
+    """Rodrigues' formula and its derivative in few operations; to be differentiated again, through the smooth series.
 
     With the incoming gradient G, its trace T and A = (G21 - G12, G02 - G20, G10 - G01),
     dL/dw = a A + b (G + G^T) w - 2 b T w + 2 w (a' A.w + b' (w.G w - s T)),   ' = d/ds.
@@ -112,7 +139,7 @@ class _Rotation(torch.autograd.Function):
 
     @staticmethod
     def forward(w: Tensor) -> Tensor:
-        a, b, _, _ = _coefficients(_components(w))
+        a, b, _, _ = _quick(_components(w))
         return _assemble(w, a, b)
 
     @staticmethod
@@ -132,12 +159,8 @@ class _Rotation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (w,) = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again
-            s = w.square().sum(-1)
-            (slope,) = torch.autograd.grad(_assemble(w, sinc(s), cosc(s)), w, gradient, create_graph=True)
-            return slope
         x, y, z = xyz = _components(w)
-        a, b, cosine, s = _coefficients(xyz)
+        a, b, a_slope, b_slope = _smooth(xyz) if torch.is_grad_enabled() else _quick(xyz)
         g = gradient.flatten(-2).movedim(-1, 0).contiguous()
         g00, g01, g02, g10, g11, g12, g20, g21, g22 = g.unbind(0)
         twist = g21 - g12, g02 - g20, g10 - g01
@@ -149,7 +172,7 @@ class _Rotation(torch.autograd.Function):
         )
         along = x * twist[0] + y * twist[1] + z * twist[2]
         bent = x * stretch[0] + y * stretch[1] + z * stretch[2]  # 2 (w.G w - s T)
-        radial = ((cosine - a) * along + (a - 2 * b) * bent / 2) / s
+        radial = 2 * a_slope * along + b_slope * bent
         return torch.stack([a * t + b * v + radial * c for t, v, c in zip(twist, stretch, xyz, strict=True)], -1)
 
 
@@ -158,13 +181,23 @@ def _components(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return x, y, z
 
 
-def _coefficients(xyz: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """sin t / t, (1 - cos t) / t^2, cos t and t^2, exact to rounding at any t by the half angle."""
+def _quick(xyz: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """a and b, exact to rounding at any t by the half angle, and a', b', which are not near 0."""
     x, y, z = xyz
     half = (x * x + y * y + z * z).sqrt().clamp_min(1e-15) / 2
     sine = half.sin()
     k = sine / half
-    return k * half.cos(), k * k / 2, 1 - 2 * sine * sine, 4 * half * half
+    a, b = k * half.cos(), k * k / 2
+    twice = 8 * half * half
+    return a, b, (1 - 2 * sine * sine - a) / twice, (a - 2 * b) / twice
+
+
+def _smooth(xyz: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """a, b, a', b', exact and differentiable everywhere."""
+    x, y, z = xyz
+    s = x * x + y * y + z * z
+    b = cosc(s)
+    return sinc(s), b, (tanc(s) - b) / 2, cosc_slope(s)
 
 
 def _assemble(w: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -173,7 +206,7 @@ def _assemble(w: Tensor, a: Tensor, b: Tensor) -> Tensor:
     bx, by, bz = b * x, b * y, b * z
     xx, yy, zz, xy, xz, yz = bx * x, by * y, bz * z, bx * y, bx * z, by * z
     rows = [1 - (yy + zz), xy - az, xz + ay, xy + az, 1 - (xx + zz), yz - ax, xz - ay, yz + ax, 1 - (xx + yy)]
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+    return torch.stack(rows, -1).reshape(*w.shape[:-1], 3, 3)
 
 
 def rotation_vector(r: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
