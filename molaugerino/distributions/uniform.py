@@ -10,11 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molaugerino.distributions.base import Extent, GroupDistribution, as_group, bounded, width_parameter
+from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter
 from molaugerino.groups import Affine, Group
+from molaugerino.groups.base import as_group
 
 NARROWEST = 1e-3  # rad or angstrom; below, `divergence` is constant
 NODES = 8  # Gauss-Legendre nodes per rotation axis
+KINDS = {"r": ("rotation", "degree"), "t": ("translation", "angstrom")}  # by the first letter of an axis
 
 
 class AlgebraUniform(GroupDistribution):
@@ -28,9 +30,11 @@ class AlgebraUniform(GroupDistribution):
         group: a group or its class.
         width: half-width(s), one number or one per axis; rotation axes in radians, at most
             pi (SO(2)) or pi / sqrt 3 (SO(3), SE(3): the box stays inside the ball of radius
-            pi, where exp is one to one); translations at most `cap`.
+            pi, where exp is one to one); translations at most `cap`, all others at most `strain`.
         cap: largest translation half-width, in the unit of the points; nats of the
             translations are counted to the cube of this half-width.
+        strain: largest half-width of scales, shears and other changes of shape, as the logarithm
+            of a factor; their nats are counted to it.
 
     Raises:
         UserError: for a width outside its range.
@@ -44,14 +48,16 @@ class AlgebraUniform(GroupDistribution):
     nodes: Tensor
     weights: Tensor
 
-    def __init__(self, group: Group | type[Group], width: float | Sequence[float] = 0.1, cap: float = 1.0) -> None:
+    def __init__(
+        self, group: Group | type[Group], width: float | Sequence[float] = 0.1, cap: float = 1.0, strain: float = 0.5
+    ) -> None:
         super().__init__()
         self.group = as_group(group)
+        turns = sum(axis.startswith("r") for axis in self.group.axes)
+        widest = {"r": math.pi / math.sqrt(3) if turns > 1 else math.pi, "t": float(cap)}
+        limits = torch.tensor([widest.get(axis[0], float(strain)) for axis in self.group.axes])
         turning = torch.tensor([axis.startswith("r") for axis in self.group.axes])
-        turns = int(turning.sum())
-        self.cap = float(cap)
-        limits = torch.where(turning, math.pi / math.sqrt(3) if turns > 1 else math.pi, self.cap)
-        self._width = width_parameter(width, limits, "rad or angstrom")
+        self._width = width_parameter(width, limits, "rad, angstrom or log-scale")
         self.register_buffer("limits", limits, persistent=False)
         self.register_buffer("turning", turning, persistent=False)
         nodes, weights = _legendre(turns)
@@ -79,15 +85,14 @@ class AlgebraUniform(GroupDistribution):
         width = self.width.clamp_min(NARROWEST)
         mean_log_jacobian = self.weights @ self.group.log_jacobian(self.nodes * width)
         shared = (self.group.log_volume - mean_log_jacobian) / self.turning.sum().clamp_min(1)
-        return torch.where(self.turning, shared, math.log(2 * self.cap)) - (2 * width).log()
+        return torch.where(self.turning, shared, (2 * self.limits).log()) - (2 * width).log()
 
     def describe(self) -> list[Extent]:
         lines = []
         columns = self.group.axes, self.width.tolist(), self.limits.tolist(), self._nats().tolist()
         for axis, w, cap, nats in zip(*columns, strict=True):
-            turns = axis.startswith("r")
-            scale, unit = (180 / math.pi, "degree") if turns else (1.0, "angstrom")
-            what = "rotation" if turns else "translation"
+            what, unit = KINDS.get(axis[0], (axis, "log-scale"))
+            scale = 180 / math.pi if unit == "degree" else 1.0
             lines.append(Extent(what, (axis,), scale * w, scale * w / 2, scale * cap, unit, nats))
         return lines
 

@@ -8,12 +8,25 @@ import numpy as np
 import pytest
 import torch
 from scipy import integrate, stats
+from scipy.spatial.transform import Rotation
 from torch.autograd import gradcheck
 
-from molaugerino.distributions import AlgebraUniform, HaarBall, Product, TranslationBall, rigid_motions
+from molaugerino.distributions import (
+    IGSO3,
+    AlgebraGaussian,
+    AlgebraUniform,
+    HaarBall,
+    Product,
+    SwingTwist,
+    TranslationBall,
+    TranslationGaussian,
+    rigid_motions,
+)
+from molaugerino.distributions.algebra_gaussian import log_density
 from molaugerino.distributions.haar import haar_radius, mean_angle
+from molaugerino.distributions.igso import igso_angle
 from molaugerino.errors import UserError
-from molaugerino.groups import SE3, SO2, SO3, T3
+from molaugerino.groups import SE3, SO2, SO3, T3, Affine, Scale, aff2, aff3
 from tests.oracles import haar_ball_cdf
 
 LAWS = {
@@ -25,7 +38,16 @@ LAWS = {
     "box SO2": lambda: AlgebraUniform(SO2, 0.7),
     "box SO3": lambda: AlgebraUniform(SO3, (0.2, 0.5, 1.0)),
     "box SE3": lambda: AlgebraUniform(SE3, 0.3),
+    "box Aff2": lambda: AlgebraUniform(aff2(), 0.2),
+    "box Aff3": lambda: AlgebraUniform(aff3(), 0.2),
+    "box scale": lambda: AlgebraUniform(Scale(3), 0.4),
     "rigid": lambda: rigid_motions(1.0, 0.5),
+    "igso": lambda: IGSO3(0.7),
+    "igso narrow": lambda: IGSO3(0.03),
+    "igso wide": lambda: IGSO3(3.0),
+    "swing twist": lambda: SwingTwist((1.0, 2.0, -1.0), twist=2.0, swing=0.3),
+    "gaussian shifts": lambda: TranslationGaussian(0.3),
+    "gaussian SO3": lambda: AlgebraGaussian(((0.5, 0.1, 0.0), (0.0, 0.2, 0.1), (0.3, 0.0, 0.4))),
 }
 
 
@@ -79,8 +101,11 @@ class TestEveryLaw:
     def test_divergence_is_finite_not_negative_and_differentiable(self, law):
         nats = law.divergence()
         assert nats.item() >= -1e-12
-        gradients = torch.autograd.grad(nats, list(law.parameters()))
-        assert all(bool((g <= 0).all()) for g in gradients)  # wider is closer to the widest
+        parameters = list(law.parameters())
+        gradients = torch.autograd.grad(nats, parameters, materialize_grads=True, allow_unused=True)
+        assert all(
+            float((g * p.detach()).sum()) <= 0 for g, p in zip(gradients, parameters, strict=True)
+        )  # wider is closer
 
     def test_description_adds_up_to_the_divergence(self, law):
         lines = law.describe()
@@ -93,6 +118,9 @@ class TestEveryLaw:
         xi = law.group.log(g).detach()
         if isinstance(law, Product):  # shift after turn: the shift itself is the translation's coordinate
             xi = torch.cat([xi[:, :3], g.shift.detach()], -1)
+        if isinstance(law, SwingTwist):
+            tilt, turn = swing_and_twist(g.linear.detach(), law.axis.detach())
+            xi = torch.stack([tilt, torch.zeros_like(tilt), turn], -1)
         for line in law.describe():
             columns = [law.group.axes.index(axis) for axis in line.axes]
             scale = 180 / math.pi if line.unit == "degree" else 1.0
@@ -108,6 +136,161 @@ class TestEveryLaw:
         twin.load_state_dict(law.state_dict())
         assert torch.equal(twin.elements(noise).linear, law.elements(noise).linear)
         assert torch.equal(twin.elements(noise).shift, law.elements(noise).shift)
+
+
+def swing_and_twist(r, axis):
+    """Tilt of the axis, and the turn about it, of rotation matrices (n, 3, 3)."""
+    tilt = (r @ axis @ axis).clamp(-1, 1).arccos()
+    xi = SO3.log(Affine(r, torch.zeros_like(r[:, 0])))
+    t = xi.norm(dim=-1)
+    turn = 2 * torch.atan2((t / 2).sin() * (xi @ axis) / t.clamp_min(1e-12), (t / 2).cos())
+    return tilt, turn
+
+
+class TestIGSO3:
+    @pytest.mark.parametrize("sigma", [0.02, 0.1, 0.7, 1.7, 4.0])
+    def test_angles_follow_the_density(self, sigma):
+        def density(t):
+            l = np.arange(600)[:, None]  # noqa: E741
+            terms = (2 * l + 1) * np.exp(-l * (l + 1) * sigma**2 / 2) * np.sin((l + 0.5) * t) / np.sin(t / 2)
+            return (1 - np.cos(t)) / math.pi * terms.sum(0)
+
+        reach = min(math.pi, 9 * sigma)
+        grid = np.linspace(1e-9, reach, 20001)
+        cumulative = integrate.cumulative_simpson(density(grid), x=grid, initial=0)
+        assert cumulative[-1] == pytest.approx(1, abs=1e-7)
+        angles = SO3.log(IGSO3(sigma).double().sample((20000,), generator())).norm(dim=-1).detach().numpy()
+        assert stats.kstest(angles, lambda t: np.interp(t, grid, cumulative)).pvalue > 0.01
+
+    def test_a_narrow_one_is_a_gaussian_in_the_algebra(self):
+        xi = SO3.log(IGSO3(0.03).double().sample((20000,), generator())).detach().numpy()
+        assert all(stats.kstest(xi[:, k] / 0.03, "norm").pvalue > 0.01 for k in range(3))
+
+    @pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0])
+    def test_mean_rotation_is_that_of_brownian_motion(self, sigma):
+        g = IGSO3(sigma).double().sample((40000,), generator())
+        trace = g.linear.detach().diagonal(dim1=-2, dim2=-1).sum(-1)
+        assert trace.mean().item() == pytest.approx(3 * math.exp(-(sigma**2)), abs=4.5 * trace.std().item() / 200)
+
+    def test_steadily_closer_to_haar(self):
+        nats = [IGSO3(sigma).double().divergence().item() for sigma in np.linspace(0.02, 4, 60)]
+        assert (np.diff(nats) < 1e-12).all()
+        assert nats[-1] == pytest.approx(0, abs=1e-9)
+
+    def test_first_and_second_derivatives(self):
+        u = torch.rand(8, generator=generator(), dtype=torch.float64)
+        sigma = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
+        assert gradcheck(lambda s: igso_angle(u, s), sigma)
+        assert torch.autograd.gradgradcheck(lambda s: igso_angle(u, s), sigma)
+
+
+class TestAlgebraGaussian:
+    @pytest.mark.parametrize(("sigma", "nats"), [(1.7, 0.012), (0.05, None), (0.5, None)])
+    def test_nats_to_haar(self, sigma, nats):
+        """Known at 1.7 rad; narrow, that of a Gaussian in flat space: log 8 pi^2 - 3/2 log 2 pi e - 3 log s."""
+        ours = AlgebraGaussian(sigma).double().divergence().item()
+        if nats is None:
+            t = np.linspace(1e-6, 8 * sigma, 4001)  # E log J, J = 2 (1 - cos t) / t^2
+            weight = stats.maxwell.pdf(t, scale=sigma)
+            bent = integrate.simpson(weight * np.log(2 * (1 - np.cos(t)) / t**2), x=t)
+            nats = math.log(8 * math.pi**2) - 1.5 * math.log(2 * math.pi * math.e) - 3 * math.log(sigma) - bent
+        assert ours == pytest.approx(nats, abs=0.02)
+
+    def test_beyond_the_cap_it_would_move_away_from_haar(self):
+        covariance = math.pi**2 * torch.eye(3, dtype=torch.float64)
+        w = math.pi * torch.randn(100000, 3, generator=generator(), dtype=torch.float64)
+        assert (log_density(w, covariance).mean() + SO3.log_volume).item() == pytest.approx(0.57, abs=0.02)
+
+    def test_density_integrates_to_one(self):
+        """The mean of the density over Haar rotations times the volume."""
+        law = AlgebraGaussian(((0.9, 0.2, 0.0), (0.0, 1.5, 0.3), (0.1, 0.0, 0.7))).double()
+        haar = torch.from_numpy(Rotation.random(400000, rng=np.random.default_rng(1)).as_rotvec())
+        with torch.no_grad():
+            density = log_density(haar, law.scale @ law.scale.mT).exp() * math.exp(SO3.log_volume)
+        assert density.mean().item() == pytest.approx(1, abs=4.5 * density.std().item() / math.sqrt(400000))
+
+    def test_turns_about_one_axis_wherever_it_points(self):
+        n = torch.tensor([2.0, -1.0, 2.0], dtype=torch.float64) / 3
+        law = AlgebraGaussian(1.5 * torch.outer(n, n).float()).double()
+        g = law.sample((500,), generator())
+        assert (g.linear @ n - n).abs().max() < 1e-6
+        spread, axes = law.principal()
+        assert spread.tolist() == pytest.approx([1.5, 0, 0], abs=1e-6)
+        assert abs(float(axes[0] @ n)) == pytest.approx(1, abs=1e-6)
+
+    def test_descent_stops_at_the_cap_and_can_leave_it(self):
+        law = AlgebraGaussian((0.3, 0.1, 0.2))
+        optimizer = torch.optim.Adam(law.parameters(), lr=0.02)
+        for _ in range(400):
+            optimizer.zero_grad()
+            (-torch.linalg.slogdet(law.scale).logabsdet).backward()
+            optimizer.step()
+        assert law.principal()[0].tolist() == pytest.approx([1.7] * 3, abs=1e-5)
+        for _ in range(60):
+            optimizer.zero_grad()
+            law.scale.square().sum().backward()
+            optimizer.step()
+        assert law.principal()[0].max().item() < 1.5
+
+    def test_shapes_and_widths_that_are_none(self):
+        with pytest.raises(
+            UserError, match=r"`scale` must be one number, three, or 3 x 3, all finite, got shape \(2,\)"
+        ):
+            AlgebraGaussian((0.1, 0.2))
+        with pytest.raises(UserError, match=r"singular values of at most 1\.7 rad, got 3"):
+            AlgebraGaussian(3.0)
+
+
+class TestSwingTwist:
+    def test_full_widths_are_haar(self):
+        g = SwingTwist((1.0, 1.0, 0.0), math.pi, math.pi).double().sample((20000,), generator())
+        angles = SO3.log(g).norm(dim=-1).detach().numpy()
+        assert stats.kstest(angles, lambda t: haar_ball_cdf(t, math.pi)).pvalue > 0.01
+        assert g.linear.mean(0).norm().item() < 0.02
+        assert SwingTwist(twist=math.pi, swing=math.pi).divergence().item() == pytest.approx(0, abs=1e-6)
+
+    def test_without_swing_the_axis_stays(self):
+        law = SwingTwist((1.0, -2.0, 2.0), math.pi, 0.0).double()
+        g = law.sample((1000,), generator())
+        assert (g.linear @ law.axis - law.axis).abs().max() < 1e-7
+        turn = swing_and_twist(g.linear.detach(), law.axis.detach())[1]
+        assert stats.kstest(turn.numpy(), stats.uniform(-math.pi, 2 * math.pi).cdf).pvalue > 0.01
+
+    @pytest.mark.parametrize(("twist", "swing"), [(1.0, 2.0), (3.0, 0.8), (0.6, 3.1)])
+    def test_nats_are_minus_the_log_of_the_share_of_haar_inside(self, twist, swing):
+        axis = torch.tensor([0.6, 0.0, 0.8], dtype=torch.float64)
+        haar = torch.from_numpy(Rotation.random(200000, rng=np.random.default_rng(0)).as_matrix())
+        tilt, turn = swing_and_twist(haar, axis)
+        share = ((tilt <= swing) & (turn.abs() <= twist)).double().mean().item()
+        nats = SwingTwist(axis.tolist(), twist, swing).divergence().item()
+        assert nats == pytest.approx(-math.log(share), abs=4.5 / math.sqrt(200000 * share))
+
+    @pytest.mark.parametrize("axis", [(0.0, 0.0, 1.0), (0.0, 0.0, -1.0), (1.0, 2.0, -3.0)])
+    def test_the_axis_is_the_one_given(self, axis):
+        given = torch.tensor(axis) / math.hypot(*axis)
+        assert (SwingTwist(axis).axis - given).abs().max() < 1e-6
+
+    def test_a_zero_axis(self):
+        with pytest.raises(UserError, match="`axis` must be three finite numbers, not all zero"):
+            SwingTwist((0.0, 0.0, 0.0))
+
+
+class TestGaussianShifts:
+    def test_normal_with_the_stated_nats(self):
+        law = TranslationGaussian(0.4, cap=1.5).double()
+        shifts = law.sample((20000,), generator()).shift.detach().numpy()
+        assert all(stats.kstest(shifts[:, k] / 0.4, "norm").pvalue > 0.01 for k in range(3))
+        one = integrate.quad(
+            lambda x: (
+                stats.norm.pdf(x, scale=0.4) * (stats.norm.logpdf(x, scale=0.4) - stats.norm.logpdf(x, scale=1.5))
+            ),
+            -6,
+            6,
+        )[0]
+        assert law.divergence().item() == pytest.approx(3 * one, abs=1e-6)
+
+    def test_noise_of_zero_stays_finite(self):
+        assert torch.isfinite(TranslationGaussian(1.0).elements(torch.zeros(3)).shift).all()
 
 
 class TestHaarBall:

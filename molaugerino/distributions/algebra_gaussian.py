@@ -1,0 +1,128 @@
+"""The Gaussian in algebra coordinates of the rotations, with a full covariance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from molaugerino.distributions.base import Extent, GroupDistribution
+from molaugerino.errors import UserError
+from molaugerino.groups import SO3, Affine
+
+CAP = 1.7  # rad; where exp of the isotropic Gaussian is nearest Haar (0.012 nat), and beyond which it moves away
+NARROWEST = 1e-3  # of the cap; below, `divergence` is constant
+NODES = 512  # quasi-random points of the mean in `divergence`
+WINDINGS = 2  # turns beyond the principal one that the density counts, each way
+LEAST = 1e-7  # noise is kept this far from 0 and 1, where the quantile is infinite
+
+
+class AlgebraGaussian(GroupDistribution):
+    """g = exp(A n), n standard normal in three dimensions, A any 3 x 3 matrix with singular values up to 1.7 rad.
+
+    The covariance A A^T says about which axes the law turns, and how far: singular values 1.7, 0, 0 turn
+    about one axis only, wherever it points. Beyond 1.7 rad per axis the law on the group would move
+    away from Haar again, so that is the widest.
+
+    Args:
+        scale: A in radians: one number s for s I, three for a diagonal, or 3 x 3.
+
+    Raises:
+        UserError: for another shape, or a singular value beyond the cap.
+
+    `divergence` is the Kullback-Leibler divergence to Haar on the group: the density at exp(w) sums the
+    Gaussian over the windings w (1 + 2 pi k / |w|) and divides by the volume element; the mean of its
+    logarithm is taken over fixed quasi-random points of the law.
+    """
+
+    noise_dim = 3
+    nodes: Tensor
+
+    def __init__(self, scale: float | Sequence[float] | Sequence[Sequence[float]] | Tensor = 0.1) -> None:
+        super().__init__()
+        self.group = SO3()
+        self._raw = nn.Parameter(_matrix(scale) / CAP)  # singular values up to one
+        engine = torch.quasirandom.SobolEngine(3, scramble=True, seed=0)  # type: ignore[no-untyped-call]
+        sobol = engine.draw(NODES, dtype=torch.float64)
+        self.register_buffer("nodes", sobol, persistent=False)
+
+    @property
+    def scale(self) -> Tensor:
+        """A (3, 3) in radians, differentiable."""
+        return CAP * cast(Tensor, _Capped.apply(self._raw))  # type: ignore[no-untyped-call]
+
+    def elements(self, noise: Tensor, context: Any = None) -> Affine:
+        normal = torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
+        return self.group.exp(normal @ self.scale.to(noise.dtype).mT)
+
+    def divergence(self) -> Tensor:
+        a = self.scale.double()
+        floor = CAP * NARROWEST * torch.eye(3, dtype=a.dtype, device=a.device)
+        covariance = a @ a.mT + floor.square()
+        w = torch.special.ndtri(self.nodes.double().clamp(LEAST, 1 - LEAST)) @ torch.linalg.cholesky(covariance).mT
+        return (log_density(w, covariance).mean() + SO3.log_volume).to(self._raw.dtype)
+
+    def principal(self) -> tuple[Tensor, Tensor]:
+        """Standard deviations (3,) in radians, widest first, and their axes as the rows of a (3, 3) matrix."""
+        u, s, _ = torch.linalg.svd(self.scale.detach())
+        return s, u.mT
+
+    def describe(self) -> list[Extent]:
+        with torch.no_grad():
+            angle = SO3.log(self.elements(self.nodes)).norm(dim=-1)
+            nats = max(float(self.divergence()), 0.0)
+        degrees = math.degrees
+        width, mean = degrees(float(angle.square().mean().sqrt())), degrees(float(angle.mean()))
+        return [Extent("rotation angle", self.group.axes, width, mean, 180.0, "degree", nats)]
+
+
+def log_density(w: Tensor, covariance: Tensor) -> Tensor:
+    """log of the density at exp(w) against the Haar measure of volume 8 pi^2; coordinates w (n, 3) of any length."""
+    t = w.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+    turns = torch.round(t.detach() / (2 * math.pi))  # the winding at which exp(w) has its shortest coordinates
+    offsets = torch.arange(-WINDINGS, WINDINGS + 1, dtype=w.dtype, device=w.device)
+    lengths = t + 2 * math.pi * (offsets - turns)  # (n, windings), signed, along w
+    along = w / t
+    quadratic = (along @ torch.linalg.inv_ex(covariance).inverse * along).sum(-1, keepdim=True)
+    log_norm = -0.5 * torch.linalg.slogdet(2 * math.pi * covariance).logabsdet
+    # the volume element 2 (1 - cos l) / l^2 is that of each winding: exp covers the group once per turn
+    log_volume = (2 * (1 - t.cos())).clamp_min(1e-24).log() - lengths.square().clamp_min(1e-24).log()
+    return torch.logsumexp(log_norm - quadratic * lengths.square() / 2 - log_volume, -1)
+
+
+class _Capped(torch.autograd.Function):
+    """Singular values clamped to one; the gradient vanishes only where a step would push a clamped one further."""
+
+    @staticmethod
+    def forward(raw: Tensor) -> Tensor:
+        u, s, vh = torch.linalg.svd(raw)
+        return (u * s.clamp_max(1)) @ vh
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (raw,) = ctx.saved_tensors
+        u, s, vh = torch.linalg.svd(raw.detach())
+        along = (u.mT @ gradient @ vh.mT).diagonal()
+        leaving = torch.where((s >= 1) & (along < 0), along, 0.0)
+        return gradient - (u * leaving) @ vh
+
+
+def _matrix(scale: float | Sequence[float] | Sequence[Sequence[float]] | Tensor) -> Tensor:
+    value = torch.as_tensor(scale, dtype=torch.get_default_dtype())
+    if value.shape not in ((), (3,), (3, 3)) or not bool(torch.isfinite(value).all()):
+        raise UserError(f"`scale` must be one number, three, or 3 x 3, all finite, got shape {tuple(value.shape)}")
+    matrix = value if value.dim() == 2 else value * torch.eye(3)
+    largest = float(torch.linalg.svdvals(matrix)[0])
+    if largest > CAP * (1 + 1e-6):
+        raise UserError(
+            f"`scale` must have singular values of at most {CAP} rad, got {largest:.4g}; beyond, the law on the group "
+            "moves away from Haar again"
+        )
+    return matrix
