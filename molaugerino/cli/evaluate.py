@@ -32,6 +32,13 @@ def run(config: EvaluateConfig) -> int:
         print_report(card.law, results)
     if len(strange):
         print(f"{len(strange)} molecules with elements that the model has not seen were left out", file=sys.stderr)
+    unstated = [t.name for t in card.targets if t.method and not molecules.method(t.name)]
+    if unstated:
+        print(
+            f"warning: {molecules.name} does not say by which method {', '.join(unstated)} was computed; "
+            f"the model predicts {', '.join(dict.fromkeys(t.method for t in card.targets))}",
+            file=sys.stderr,
+        )
     if molecules.geometry != card.geometry:
         print(
             f"warning: the model was trained on {card.geometry} geometries, {molecules.name} holds given ones only",

@@ -38,7 +38,7 @@ def print_law(law: dict[str, Any], console: Console) -> None:
         table.add_row(part, f"{width:.3g}", f"{mean:.3g}", unit, "-" if nats is None else f"{abs(nats):.2f}")
     console.print(table)
     if law["verdict"]:
-        console.print(law["verdict"])
+        console.print(law["verdict"], soft_wrap=True)
 
 
 def _number(value: float | None) -> str:

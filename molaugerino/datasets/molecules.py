@@ -104,6 +104,10 @@ class MoleculeSet:
             return Target(name, column.method, column.unit)
         return Target(name, column.method, column.unit, default_readout(name), column.kind)
 
+    def method(self, name: str) -> str:
+        """The level of theory of a label, '' where the file states none."""
+        return self._column(name).method
+
     def values(self, target: Target) -> np.ndarray:
         """Labels for a target, (n,) or (n, 3), in the current frame.
 
@@ -163,6 +167,8 @@ def load_npz(path: str | Path) -> MoleculeSet:
         raise UserError(f"no data file at {path}; give a .npz file, or xtb9 for the set that comes with the package")
     try:
         content = path.read_bytes()
+        if not content.startswith(b"PK"):
+            raise zipfile.BadZipFile("no zip file")
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
         arrays = {key: value for key, value in arrays.items() if isinstance(value, np.ndarray)}  # not a stray text
@@ -170,8 +176,6 @@ def load_npz(path: str | Path) -> MoleculeSet:
         raise UserError(
             f"{path} is not a readable .npz archive of plain arrays ({error}); it may be truncated"
         ) from None
-    except (AttributeError, TypeError):  # np.load of a bare .npy gives an array
-        raise UserError(f"{path} is a single array, expected a .npz archive with id, num_atoms, ...") from None
     return from_arrays(arrays, path.stem, sha256(content))
 
 

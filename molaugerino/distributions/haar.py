@@ -71,7 +71,7 @@ class HaarBall(GroupDistribution):
         return (math.log(math.pi) - reach.log()).to(self._width.dtype)
 
     def describe(self) -> list[Extent]:
-        w = float(self.width.detach())
+        w = min(float(self.width.detach()), math.pi)  # pi in float32 lies above
         mean = w / 2 if self.group.dim == 1 else mean_angle(w)
         degrees = math.degrees
         nats = max(float(self.divergence().detach()), 0.0)

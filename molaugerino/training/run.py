@@ -61,7 +61,7 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
     data = open_run_data(config, config.resume)
     if data.undetermined:
         share = f"{data.undetermined} of {len(data.loaded)} molecules"
-        console.print(f"{share} are too symmetric for their principal axes and signs to be unique")
+        console.print(f"{share} are too symmetric for their principal axes and signs to be unique", soft_wrap=True)
     torch.manual_seed(config.seed)
     card = make_card(config, data)
     module = make_module(config, card, data)
@@ -72,7 +72,7 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
         write_atomic(folder / SETTINGS, to_toml(replace(config, data=source, out=None, config=None)))
     finished = fit(module, config, data, folder, console)
     if not finished:
-        console.print(f"interrupted; go on with: molaugerino train --resume {folder}")
+        console.print(f"interrupted; go on with: molaugerino train --resume {folder}", soft_wrap=True)
         return None
     verdict = "" if module.objective is None else module.objective.verdict
     augmented = module.result()

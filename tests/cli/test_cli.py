@@ -159,6 +159,14 @@ class TestEvaluate:
         assert code == 2
         assert "has no label 'gap'" in err
 
+    def test_a_file_without_methods_is_told(self, workplace, capsys):
+        arrays = archive(count=50)
+        del arrays["target_methods"]
+        np.savez("unstated.npz", **arrays)
+        code, _, err = call(capsys, "evaluate", "runs/gap", "--data", "unstated.npz")
+        assert code == 0
+        assert "unstated does not say by which method gap was computed; the model predicts GFN2-xTB" in err
+
 
 class TestPredict:
     def test_it_says_which_model(self, workplace, capsys):

@@ -92,7 +92,7 @@ class TestBadFiles:
         with pytest.raises(UserError, match=r"not a readable .npz archive"):
             load_npz(tmp_path / "text.npz")
         np.save(tmp_path / "one.npy", np.zeros(3))
-        with pytest.raises(UserError, match="single array"):
+        with pytest.raises(UserError, match="no zip file"):
             load_npz(tmp_path / "one.npy")
 
     def test_pickles_are_refused(self, tmp_path):
