@@ -19,6 +19,7 @@ LEVELS = {
     "distributions": 1,
     "spaces": 1,
     "augment": 2,
+    "paper": 2,
     "models": 2,
     "datasets": 2,
     "training": 4,
