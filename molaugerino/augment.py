@@ -82,6 +82,10 @@ class Augmented(nn.Module):
         Returns:
             What f returns for x, averaged over the copies.
         """
+        return self.reduce(self.each(x, elements))
+
+    def each(self, x: Any, elements: Affine | None = None) -> Tensor:
+        """The predictions of the single copies, (copies, rows, ...), before `reduce`."""
         examples = self.input.count(x)
         g = self.draw(examples) if elements is None else elements
         if len(g.batch_shape) == 1:
@@ -94,7 +98,7 @@ class Augmented(nn.Module):
         index = self.input.index(tiled)
         y = self.model(self.input.act(g, tiled, index))
         back = self.output.act(g.inverse(), y, index if self.output.per_point else None)
-        return self.reduce(back.reshape(copies, -1, *back.shape[1:]))
+        return back.reshape(copies, -1, *back.shape[1:])
 
     def draw(self, examples: int, generator: torch.Generator | None = None) -> Affine:
         """The elements of one pass: (copies, examples) in training, (eval_copies,) in evaluation."""

@@ -61,10 +61,17 @@ class OptimConfig:
 class LawConfig:
     """The law of rotations and translations, and what decides its extent."""
 
-    strength: Annotated[float | None, _optional("FLOAT", "set by a loss budget, nothing to tune")] = None
-    """Weight of the divergence to the widest law."""
+    family: Literal["ball", "gaussian", "swing-twist", "igso", "box"] = "ball"
+    """ball, igso: one width for all rotations. gaussian: a full covariance of rotations, and one of shifts, which can
+    single out any axis. swing-twist: one axis, a width about it and one away from it. box: a width per coordinate."""
+    mirror: Annotated[float | None, _optional("P", "no reflections")] = None
+    """Learn whether to reflect, too: the probability of the inversion at the start."""
+    strength: Annotated[float | None, _optional("FLOAT", "0.01")] = None
+    """Weight of the objectives norm and kl; budget and entropy set it themselves."""
+    band: tuple[float, float] = (0.5, 1.5)
+    """Between which nats to the widest law the objective entropy keeps the law."""
     rotation: float = 5.0
-    """Largest rotation angle at the start, degrees."""
+    """Largest rotation angle at the start, degrees; of another family than ball, the equal root mean square."""
     translation: float = 0.05
     """Radius of the ball of translations at the start, angstrom."""
     cap: float = 1.0
@@ -90,10 +97,20 @@ class TrainConfig:
 
     data: str = "xtb9"
     """xtb9, or a .npz file of molecules."""
-    target: tuple[str, ...] = ("gap",)
+    target: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: gap, or the label of the world)")] = ()
     """What to predict: one or more labels of the data; dipole is a vector, dipole_x its x component."""
-    augment: Literal["none", "fixed", "learned"] = "learned"
-    """none: the network alone. fixed: all rotations and the widest translations. learned: found in training."""
+    augment: Literal["none", "fixed", "learned", "paper"] = "learned"
+    """none: the network alone. fixed: all rotations and the widest translations. learned: found in training.
+    paper: Augerino as published for molecules, faults included, to compare with."""
+    objective: Literal["norm", "kl", "entropy", "budget", "hypergradient"] = "budget"
+    """What decides how wide the law becomes. budget: as wide as costs a twentieth of the loss, nothing to tune.
+    kl, norm: a fixed price on nats to the widest law, or on the norm of the widths (Augerino's). entropy: nats kept in
+    a band. hypergradient: what lowers the loss of molecules kept from training, one step ahead."""
+    world: Literal["none", "field", "two-fields", "slab", "pseudoscalar"] = "none"
+    """A label whose symmetry is known exactly, made from the data. field: energy in a uniform field. two-fields: in
+    two, at 60 degrees. slab: above a surface. pseudoscalar: changes sign under reflection."""
+    world_seed: int = 0
+    """Seed of the field's direction, and of the places above the slab."""
     frames: Literal["stored", "principal", "random"] = "stored"
     """Orientation of each molecule: as in the file, along its principal axes, or one random rotation each."""
     geometry: Annotated[Literal["given", "mmff"] | None, _optional("{given,mmff}", "mmff where the file has it")] = None
@@ -125,11 +142,19 @@ class TrainConfig:
         for name in given:
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name} must be positive, got {getattr(self, name)}")
-        if not self.target:
-            raise UserError("--target needs at least one name")
+        if self.world != "none" and self.frames != "random":
+            raise UserError(
+                f"--world {self.world} places molecules in space: it needs --frames random, got {self.frames}"
+            )
+        if self.law.strength is not None and self.objective not in ("kl", "norm"):
+            raise UserError(f"--law.strength is for --objective kl or norm; {self.objective} sets its own")
+        if self.law.mirror is not None and self.law.mirror > 1:
+            raise UserError(f"--law.mirror is a probability, got {self.law.mirror}")
+        if not 0 <= self.law.band[0] < self.law.band[1]:
+            raise UserError(f"--law.band needs two rising numbers of nats, got {self.law.band[0]} {self.law.band[1]}")
         for section in ("model", "optim", "law"):
             for name, value in asdict(self)[section].items():
-                allows_zero = name in ("weight_decay", "warmup", "strength", "rotation", "translation", "ema")
+                allows_zero = name in ("weight_decay", "warmup", "strength", "rotation", "translation", "ema", "mirror")
                 if (
                     isinstance(value, (int, float))
                     and not isinstance(value, bool)
@@ -143,7 +168,7 @@ class TrainConfig:
         for name in ("ema", "warmup"):
             if not getattr(self.optim, name) < 1:
                 raise UserError(f"--optim.{name} must be below 1, got {getattr(self.optim, name)}")
-        for name in ("seed", "split_seed"):
+        for name in ("seed", "split_seed", "world_seed"):
             if not 0 <= getattr(self, name) < 2**63:
                 raise UserError(f"--{name.replace('_', '-')} must lie in 0..2^63 - 1, got {getattr(self, name)}")
         if self.law.rotation > 180 or self.law.translation > self.law.cap:
@@ -162,6 +187,25 @@ class EvaluateConfig:
     """xtb9, or a .npz file: all its molecules of known elements; of the run's own file the test molecules only."""
     copies: int = 16
     """Elements of the law to average over."""
+    format: Literal["table", "json"] = "table"
+    """How to print."""
+
+
+@dataclass(frozen=True)
+class DiscoverConfig:
+    """Which transformations the label of a trained model allows: kept, broken or undecided, with the evidence.
+
+    Prints a table and writes discovery.json and discovery.png.
+    """
+
+    run: Annotated[Positional[Path], arg(metavar="DIR")]
+    """Folder of a run with a learned law."""
+    data: Annotated[str | None, _optional("DATA", "the test molecules of the run")] = None
+    """xtb9, or a .npz file of molecules to test on."""
+    molecules: int = 1000
+    """How many of them to test, at most."""
+    out: Annotated[Path | None, _optional("DIR", "the folder of the run")] = None
+    """Where discovery.json and discovery.png go."""
     format: Literal["table", "json"] = "table"
     """How to print."""
 

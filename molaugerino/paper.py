@@ -95,6 +95,9 @@ class PaperBox(GroupDistribution):
     def _nats(self) -> Tensor:
         return (THETA_OFF / self.theta).log().clamp_min(0)
 
+    def widths(self) -> Tensor:
+        return self.theta
+
     def describe(self) -> list[Extent]:
         """One line per axis, of the coordinates z in [0, theta): the cap is where the reward ends, not a bound."""
         lines = []

@@ -19,11 +19,13 @@ LEVELS = {
     "distributions": 1,
     "spaces": 1,
     "augment": 2,
+    "symmetry": 2,
     "paper": 2,
     "models": 2,
     "datasets": 2,
     "training": 4,
     "predict": 5,
+    "discover": 5,
     "cli": 6,
 }
 # networks are built for targets, and say what they predict in their units

@@ -10,17 +10,23 @@ from typing import Any
 
 import tyro
 
-from molaugerino.config import EvaluateConfig, PredictConfig, TrainConfig, toml_arguments
+from molaugerino.config import DiscoverConfig, EvaluateConfig, PredictConfig, TrainConfig, toml_arguments
 from molaugerino.errors import UserError
 from molaugerino.version import __version__
 
-VERBS: dict[str, Any] = {"train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig}
+VERBS: dict[str, Any] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "discover": DiscoverConfig,
+    "predict": PredictConfig,
+}
 LENGTHS = ("--minutes", "--epochs", "--steps")  # one on the command line replaces whichever the file has
 DESCRIPTION = """Molecular properties from networks that learn their symmetry from training data.
 
   molaugerino train                      train on the embedded data set, a few minutes on two cores
   molaugerino predict CCO c1ccccc1       predict with the newest model
   molaugerino evaluate runs/NAME         its law and test errors
+  molaugerino discover runs/NAME         which symmetries its label has
   molaugerino VERB --help                all settings of a verb
 """
 

@@ -23,9 +23,8 @@ def print_report(law: dict[str, Any], results: Sequence[Result]) -> None:
     for name in ("target", "frames", "passes", "MAE", "mean predictor", "molecules"):
         table.add_column(name, justify="left" if name in ("target", "frames", "passes") else "right")
     for r in results:
-        passes = "1, identity" if r.copies == 1 else f"{r.copies}, own law"
         target = escape(f"{r.target} [{r.unit}]")
-        table.add_row(target, r.frames, passes, _number(r.mae), _number(r.mean_predictor), str(r.n))
+        table.add_row(target, r.frames, f"{r.copies}, {r.passes}", _number(r.mae), _number(r.mean_predictor), str(r.n))
     console.print(table)
 
 
@@ -33,9 +32,9 @@ def print_law(law: dict[str, Any], console: Console) -> None:
     table = Table(box=box.SIMPLE, title=f"law of transformations: {law['augment']}", title_justify="left")
     for name in ("part", "reaches", "mean", "unit", "nats from the widest"):
         table.add_column(name, justify="left" if name in ("part", "unit") else "right")
-    for part, unit in (("rotation", "degree"), ("translation", "angstrom")):
-        width, mean, nats = law[f"{part}_width_{unit}"], law[f"{part}_mean_{unit}"], law[f"{part}_nats"]
-        table.add_row(part, f"{width:.3g}", f"{mean:.3g}", unit, "-" if nats is None else f"{abs(nats):.2f}")
+    for part in law["parts"]:
+        nats = "-" if part["nats"] is None else f"{abs(part['nats']):.2f}"
+        table.add_row(part["name"], f"{part['width']:.3g}", f"{part['mean']:.3g}", part["unit"], nats)
     console.print(table)
     if law["verdict"]:
         console.print(law["verdict"], soft_wrap=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from molaugerino.distributions.base import Extent, GroupDistribution
@@ -17,6 +18,7 @@ CAP = 1.7  # rad; where exp of the isotropic Gaussian is nearest Haar (0.012 nat
 NARROWEST = 1e-3  # of the cap; below, `divergence` is constant
 NODES = 512  # quasi-random points of the mean in `divergence`
 WINDINGS = 2  # turns beyond the principal one that the density counts, each way
+REMEDY = "beyond, the law on the group moves away from Haar again"
 LEAST = 1e-7  # noise is kept this far from 0 and 1, where the quantile is infinite
 
 
@@ -44,7 +46,7 @@ class AlgebraGaussian(GroupDistribution):
     def __init__(self, scale: float | Sequence[float] | Sequence[Sequence[float]] | Tensor = 0.1) -> None:
         super().__init__()
         self.group = SO3()
-        self._raw = nn.Parameter(_matrix(scale) / CAP)  # singular values up to one
+        self._raw = nn.Parameter(square_matrix(scale, CAP, "rad", REMEDY) / CAP)  # singular values up to one
         engine = torch.quasirandom.SobolEngine(3, scramble=True, seed=0)  # type: ignore[no-untyped-call]
         sobol = engine.draw(NODES, dtype=torch.float64)
         self.register_buffer("nodes", sobol, persistent=False)
@@ -52,7 +54,7 @@ class AlgebraGaussian(GroupDistribution):
     @property
     def scale(self) -> Tensor:
         """A (3, 3) in radians, differentiable."""
-        return CAP * cast(Tensor, _Capped.apply(self._raw))  # type: ignore[no-untyped-call]
+        return CAP * capped(self._raw)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         normal = torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
@@ -69,6 +71,9 @@ class AlgebraGaussian(GroupDistribution):
         """Standard deviations (3,) in radians, widest first, and their axes as the rows of a (3, 3) matrix."""
         u, s, _ = torch.linalg.svd(self.scale.detach())
         return s, u.mT
+
+    def widths(self) -> Tensor:
+        return self.scale.flatten()
 
     def describe(self) -> list[Extent]:
         with torch.no_grad():
@@ -114,15 +119,20 @@ class _Capped(torch.autograd.Function):
         return gradient - (u * leaving) @ vh
 
 
-def _matrix(scale: float | Sequence[float] | Sequence[Sequence[float]] | Tensor) -> Tensor:
+def capped(raw: Float[Tensor, "3 3"]) -> Float[Tensor, "3 3"]:
+    """`raw` with its singular values clamped to one, as `bounded` clamps numbers."""
+    return cast(Tensor, _Capped.apply(raw))  # type: ignore[no-untyped-call]
+
+
+def square_matrix(
+    scale: float | Sequence[float] | Sequence[Sequence[float]] | Tensor, cap: float, unit: str, remedy: str
+) -> Tensor:
+    """3 x 3 from one number, three, or 3 x 3, singular values checked against the cap."""
     value = torch.as_tensor(scale, dtype=torch.get_default_dtype())
     if value.shape not in ((), (3,), (3, 3)) or not bool(torch.isfinite(value).all()):
         raise UserError(f"`scale` must be one number, three, or 3 x 3, all finite, got shape {tuple(value.shape)}")
     matrix = value if value.dim() == 2 else value * torch.eye(3)
     largest = float(torch.linalg.svdvals(matrix)[0])
-    if largest > CAP * (1 + 1e-6):
-        raise UserError(
-            f"`scale` must have singular values of at most {CAP} rad, got {largest:.4g}; beyond, the law on the group "
-            "moves away from Haar again"
-        )
+    if largest > cap * (1 + 1e-6):
+        raise UserError(f"`scale` must have singular values of at most {cap:g} {unit}, got {largest:.4g}; {remedy}")
     return matrix

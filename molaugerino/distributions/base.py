@@ -34,6 +34,11 @@ class Extent(NamedTuple):
     unit: str
     nats: float
 
+    @property
+    def name(self) -> str:
+        """The quantity, and its axis where it has but one."""
+        return f"{self.quantity} {self.axes[0]}" if len(self.axes) == 1 else self.quantity
+
 
 class GroupDistribution(nn.Module, ABC):
     """A law over group elements, g = elements(noise), whose parameters can be trained.
@@ -44,10 +49,12 @@ class GroupDistribution(nn.Module, ABC):
     Attributes:
         group: the group the elements belong to.
         noise_dim: how many numbers make one element.
+        branches: how many copies `enumerated` makes of each; one where nothing is discrete.
     """
 
     group: Group
     noise_dim: int
+    branches: int = 1
 
     def noise(
         self,
@@ -65,9 +72,21 @@ class GroupDistribution(nn.Module, ABC):
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         """The group elements at `noise` (*batch, noise_dim): batch shape (*batch)."""
 
+    def enumerated(self, noise: Tensor, context: Any = None) -> tuple[Affine, Tensor]:
+        """All branches of the discrete part: elements (branches, *batch), and their probabilities (branches,).
+
+        E[loss(g)] = E[sum_k p_k loss(g_k)], where both the elements and the p_k carry the derivative by the parameters.
+        """
+        g = self.elements(noise, context)
+        return g.unsqueeze(0), noise.new_ones(1)
+
     @abstractmethod
     def divergence(self) -> Tensor:
         """KL divergence in nats, on the group, to the widest law (the Haar law where it exists)."""
+
+    @abstractmethod
+    def widths(self) -> Tensor:
+        """Numbers (k,) whose root sum of squares is the size of the law: rad, angstrom, log-scale or probability."""
 
     @abstractmethod
     def describe(self) -> list[Extent]:

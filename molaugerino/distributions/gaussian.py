@@ -3,58 +3,82 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter
+from molaugerino.distributions.algebra_gaussian import LEAST, capped, square_matrix
+from molaugerino.distributions.base import Extent, GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.groups import T3, Affine
 
-NARROWEST = 1e-3  # angstrom; below, `divergence` is constant
+NARROWEST = 1e-3  # of the cap; below, `divergence` is constant
 
 
 class TranslationGaussian(GroupDistribution):
-    """Shifts from the normal law: v = s n, n standard normal in three dimensions.
+    """Shifts from a normal law: v = A n, n standard normal in three dimensions, A any 3 x 3 matrix up to a cap.
 
-    There is no Haar law on R^3: the widest member is that of standard deviation `cap`, and the
-    divergence is counted to it, 3 (log(cap / s) + s^2 / (2 cap^2) - 1/2) nats.
+    The covariance A A^T says along which directions the law shifts, and how far. There is no Haar law on R^3: the
+    widest member is that of standard deviation `cap` in every direction, and the divergence is counted to it,
+    sum_k (log(cap / s_k) + s_k^2 / (2 cap^2) - 1/2) nats over the singular values s_k of A.
 
     Args:
-        sigma: standard deviation s per axis in the unit of the points (angstrom for molecules), in [0, cap].
-        cap: the largest one, in the same unit.
+        scale: A in the unit of the points (angstrom for molecules): one number s for s I, three for a diagonal, or
+            3 x 3.
+        cap: the largest standard deviation in any direction, in the same unit.
 
     Raises:
-        UserError: for a cap that is not positive or a value outside the range.
+        UserError: for a cap that is not positive, another shape, or a singular value beyond the cap.
     """
 
     noise_dim = 3
 
-    def __init__(self, sigma: float = 0.1, cap: float = 1.0) -> None:
+    def __init__(
+        self, scale: float | Sequence[float] | Sequence[Sequence[float]] | Tensor = 0.1, cap: float = 1.0
+    ) -> None:
         super().__init__()
         if not 0 < cap < math.inf:
             raise UserError(f"`cap` must be a positive length, got {cap}")
         self.group = T3()
         self.cap = float(cap)
-        self._sigma = width_parameter(sigma, torch.tensor(self.cap), "angstrom")
+        remedy = "nats are counted to the cap; raise it"
+        self._raw = nn.Parameter(square_matrix(scale, self.cap, "angstrom", remedy) / self.cap)
 
     @property
-    def sigma(self) -> Tensor:
-        """s in angstrom, differentiable."""
-        return bounded(self._sigma, self.cap)
+    def scale(self) -> Tensor:
+        """A (3, 3) in angstrom, differentiable."""
+        return self.cap * capped(self._raw)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
-        least = torch.finfo(noise.dtype).eps / 4  # noise may be 0, where the quantile is infinite
-        return self.group.exp(self.sigma.to(noise.dtype) * torch.special.ndtri(noise.clamp_min(least)))
+        normal = torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
+        return self.group.exp(normal @ self.scale.to(noise.dtype).mT)
 
     def divergence(self) -> Tensor:
-        ratio = self.sigma.clamp_min(NARROWEST) / self.cap
-        return 3 * (ratio.square() / 2 - ratio.log() - 0.5)
+        ratio = capped(self._raw)
+        covariance = ratio @ ratio.mT
+        floor = NARROWEST**2 * torch.eye(3, dtype=ratio.dtype, device=ratio.device)
+        log_det = torch.linalg.slogdet(covariance + floor).logabsdet - 3 * math.log1p(NARROWEST**2)
+        return (covariance.diagonal().sum() - 3 - log_det) / 2
+
+    def widths(self) -> Tensor:
+        return self.scale.flatten()
 
     def describe(self) -> list[Extent]:
-        s = float(self.sigma.detach())
+        s = torch.linalg.svdvals(self.scale.detach().double())
+        rms = float(s.square().sum().sqrt())
         nats = max(float(self.divergence().detach()), 0.0)
-        root = math.sqrt(3)
-        mean = 2 * math.sqrt(2 / math.pi) * s
-        return [Extent("translation", self.group.axes, root * s, mean, root * self.cap, "angstrom", nats)]
+        mean = _mean_length(s)
+        return [Extent("translation", self.group.axes, rms, mean, math.sqrt(3) * self.cap, "angstrom", nats)]
+
+
+def _mean_length(s: Tensor) -> float:
+    """E |diag(s) n| = 2 / sqrt(2 pi) E_u |diag(s) u|, u uniform on the sphere (Gauss-Legendre times a trapezoid)."""
+    nodes, weights = np.polynomial.legendre.leggauss(64)
+    phi = 2 * math.pi * torch.arange(64, dtype=s.dtype) / 64
+    z = torch.from_numpy(nodes)[:, None]
+    rho = (1 - z.square()).sqrt()
+    points = torch.stack([rho * phi.cos(), rho * phi.sin(), z.expand(-1, 64)], -1) * s
+    return 2 * math.sqrt(2 / math.pi) * float(torch.from_numpy(weights) / 2 @ points.norm(dim=-1).mean(-1))

@@ -70,6 +70,9 @@ class HaarBall(GroupDistribution):
         reach = width if self.group.dim == 1 else width - width.sin()
         return (math.log(math.pi) - reach.log()).to(self._width.dtype)
 
+    def widths(self) -> Tensor:
+        return self.width.reshape(1)
+
     def describe(self) -> list[Extent]:
         w = min(float(self.width.detach()), math.pi)  # pi in float32 lies above
         mean = w / 2 if self.group.dim == 1 else mean_angle(w)

@@ -70,6 +70,9 @@ class IGSO3(GroupDistribution):
         haar = (2 * (t / 2).sin().square() / math.pi).clamp_min(1e-300)
         return (reach * self.weights.double() @ (density * (density / haar).log())).to(self._sigma.dtype)
 
+    def widths(self) -> Tensor:
+        return self.sigma.reshape(1)
+
     def describe(self) -> list[Extent]:
         with torch.no_grad():
             c, m = harmonics(self.sigma.double()), _orders(self.sigma.device)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from molaugerino.distributions.base import Extent, GroupDistribution
-from molaugerino.distributions.haar import HaarBall
-from molaugerino.distributions.translation import TranslationBall
 from molaugerino.errors import UserError
-from molaugerino.groups import SE3, SO3, Affine, Group
+from molaugerino.groups import Affine, Group
 from molaugerino.groups.base import as_group
 
 
@@ -33,35 +32,39 @@ class Product(GroupDistribution):
             got = ", ".join(wrong) or "none"
             raise UserError(f"`factors` must be laws on R^{self.group.space_dim} like {self.group.name}, got {got}")
         self.factors = nn.ModuleList(factors)
+        self.branches = math.prod(f.branches for f in factors)
 
     @property
-    def _laws(self) -> list[GroupDistribution]:
+    def laws(self) -> list[GroupDistribution]:
+        """The factors, first the one that acts last."""
         return cast(list[GroupDistribution], list(self.factors))
 
     @property
     def noise_dim(self) -> int:
-        return sum(law.noise_dim for law in self._laws)
+        return sum(law.noise_dim for law in self.laws)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
-        parts = torch.split(noise, [law.noise_dim for law in self._laws], -1)
-        product, *others = (law.elements(part, context) for law, part in zip(self._laws, parts, strict=True))
+        parts = torch.split(noise, [law.noise_dim for law in self.laws], -1)
+        product, *others = (law.elements(part, context) for law, part in zip(self.laws, parts, strict=True))
         for other in others:
             product = product @ other
         return product
 
+    def enumerated(self, noise: Tensor, context: Any = None) -> tuple[Affine, Tensor]:
+        batch = noise.shape[:-1]
+        parts = torch.split(noise, [law.noise_dim for law in self.laws], -1)
+        pairs = [law.enumerated(part, context) for law, part in zip(self.laws, parts, strict=True)]
+        product, probability = pairs[0]
+        for g, p in pairs[1:]:
+            product = (product.unsqueeze(1) @ g.unsqueeze(0)).reshape(-1, *batch)
+            probability = torch.outer(probability, p.to(probability)).flatten()
+        return product, probability
+
     def divergence(self) -> Tensor:
-        return torch.stack([law.divergence() for law in self._laws]).sum()
+        return torch.stack([law.divergence() for law in self.laws]).sum()
+
+    def widths(self) -> Tensor:
+        return torch.cat([law.widths() for law in self.laws])
 
     def describe(self) -> list[Extent]:
-        return [line for law in self._laws for line in law.describe()]
-
-
-def rigid_motions(rotation: float, translation: float, cap: float = 1.0) -> Product:
-    """The law of molecules: turn about the origin by `HaarBall`, then shift by `TranslationBall`.
-
-    Args:
-        rotation: largest rotation angle in radians, in [0, pi].
-        translation: radius of the ball of shifts in angstrom, in [0, cap].
-        cap: the radius to which nats are counted.
-    """
-    return Product(SE3, TranslationBall(translation, cap), HaarBall(SO3, width=rotation))
+        return [line for law in self.laws for line in law.describe()]

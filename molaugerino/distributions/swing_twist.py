@@ -78,6 +78,9 @@ class SwingTwist(GroupDistribution):
     def divergence(self) -> Tensor:
         return torch.stack(self._nats()).sum()
 
+    def widths(self) -> Tensor:
+        return torch.stack([self.twist, self.swing])
+
     def describe(self) -> list[Extent]:
         twist, swing = float(self.twist.detach()), float(self.swing.detach())
         mean = (math.sin(swing) - swing * math.cos(swing)) / (1 - math.cos(swing)) if swing > 1e-3 else 2 * swing / 3

@@ -52,6 +52,9 @@ class TranslationBall(GroupDistribution):
     def divergence(self) -> Tensor:
         return 3 * (math.log(self.cap) - self.width.clamp_min(NARROWEST).log())
 
+    def widths(self) -> Tensor:
+        return self.width.reshape(1)
+
     def describe(self) -> list[Extent]:
         w = float(self.width.detach())
         nats = max(float(self.divergence().detach()), 0.0)

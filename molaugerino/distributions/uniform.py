@@ -87,6 +87,9 @@ class AlgebraUniform(GroupDistribution):
         shared = (self.group.log_volume - mean_log_jacobian) / self.turning.sum().clamp_min(1)
         return torch.where(self.turning, shared, (2 * self.limits).log()) - (2 * width).log()
 
+    def widths(self) -> Tensor:
+        return self.width
+
     def describe(self) -> list[Extent]:
         lines = []
         columns = self.group.axes, self.width.tolist(), self.limits.tolist(), self._nats().tolist()

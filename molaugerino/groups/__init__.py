@@ -9,6 +9,7 @@ from molaugerino.groups.product import DirectProduct as DirectProduct
 from molaugerino.groups.scale import AnisotropicScale as AnisotropicScale
 from molaugerino.groups.scale import Scale as Scale
 from molaugerino.groups.scale import Shear as Shear
+from molaugerino.groups.se import E3 as E3
 from molaugerino.groups.se import SE2 as SE2
 from molaugerino.groups.se import SE3 as SE3
 from molaugerino.groups.se import T2 as T2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,7 +11,7 @@ from torch import Tensor
 from molaugerino.errors import check_last_dims
 from molaugerino.groups.affine import Affine
 from molaugerino.groups.algebra import cosc, cotc, hat, sinc, tanc
-from molaugerino.groups.so import SO2, SO3, homogeneous, rotation, rotation_vector
+from molaugerino.groups.so import SO2, SO3, homogeneous, rotation, rotation_vector, sign
 
 
 class _Translations:
@@ -151,3 +153,25 @@ class SE3:
     def log_jacobian(xi: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch"]:
         """Twice that of SO(3): once for the rotation, once for det V."""
         return 2 * SO3.log_jacobian(xi[..., :3])
+
+
+class E3(SE3):
+    """Rigid motions and reflections of space: det of the linear part = 1 or -1. exp reaches the motions only.
+
+    `log` gives the coordinates of the motion with linear part det(A) A and the same shift: every element is the
+    inversion x -> -x, or nothing, followed by exp(log g).
+    """
+
+    name = "E(3)"
+    log_volume = math.log(2) + SE3.log_volume
+
+    @staticmethod
+    def log(g: Affine) -> Float[Tensor, "*batch 6"]:
+        return SE3.log(Affine(sign(g) * g.linear, g.shift))
+
+    @staticmethod
+    def adjoint(g: Affine) -> Float[Tensor, "*batch 6 6"]:
+        s = sign(g)
+        r = s * g.linear
+        upper = torch.cat([r, torch.zeros_like(r)], -1)
+        return torch.cat([upper, torch.cat([hat(g.shift) @ r, s * r], -1)], -2)

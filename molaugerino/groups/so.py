@@ -106,11 +106,11 @@ class O3(SO3):
 
     @staticmethod
     def log(g: Affine) -> Float[Tensor, "*batch 3"]:
-        return rotation_vector(_sign(g) * g.linear)
+        return rotation_vector(sign(g) * g.linear)
 
     @staticmethod
     def adjoint(g: Affine) -> Float[Tensor, "*batch 3 3"]:
-        return _sign(g) * g.linear
+        return sign(g) * g.linear
 
     @staticmethod
     def inversion(g: Affine) -> Affine:
@@ -118,7 +118,8 @@ class O3(SO3):
         return Affine(-g.linear, g.shift)
 
 
-def _sign(g: Affine) -> Float[Tensor, "*batch 1 1"]:
+def sign(g: Affine) -> Float[Tensor, "*batch 1 1"]:
+    """Of the determinant of the linear part."""
     return torch.linalg.det(g.linear.detach()).sign()[..., None, None]
 
 

@@ -16,7 +16,7 @@ from molaugerino.datasets import MoleculeSet, PaddedData, in_frames
 from molaugerino.errors import UserError
 from molaugerino.predict.smiles import Conformer, Status, Unpredictable, embed, parse
 from molaugerino.training.checkpoint import ModelCard, load_model
-from molaugerino.training.evaluation import predict_rows
+from molaugerino.training.evaluation import Passes, predict_rows
 
 CHUNK = 256  # molecules embedded before the network sees them
 
@@ -75,6 +75,11 @@ class Predictor:
             notes.append(
                 f"the model was trained on {self.card.geometry} geometries of {self.card.data}, but predict makes "
                 "MMFF94 ones: expect errors two or more times those of its test table"
+            )
+        if self.card.world != "none":
+            notes.append(
+                f"the label belongs to the world {self.card.world!r}, where orientation matters; "
+                "that of a conformer is arbitrary"
             )
         framed = [t.name for t in self.card.targets if t.kind == "vector" or t.name.endswith(("_x", "_y", "_z"))]
         if framed:
@@ -143,7 +148,8 @@ class Predictor:
             molecules, _ = in_frames(molecules, "principal")
         data = PaddedData(molecules, [])
         copies = 1 if self.card.augment == "none" else self.card.eval_copies
-        return predict_rows(self.augmented, data, np.arange(len(conformers)), copies)
+        passes: Passes = "identity" if copies == 1 else "own law"
+        return predict_rows(self.augmented, data, np.arange(len(conformers)), copies, passes)
 
 
 def latest_run(runs: Path) -> Path:

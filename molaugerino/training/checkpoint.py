@@ -18,14 +18,15 @@ from safetensors import SafetensorError
 
 from molaugerino.augment import Augmented
 from molaugerino.config import ModelConfig
-from molaugerino.datasets import Frames, Geometry, Target, output_action, parse_target
-from molaugerino.distributions import rigid_motions
+from molaugerino.datasets import Frames, Geometry, Target, WorldName, output_action, parse_target
+from molaugerino.distributions import Family, GroupDistribution, molecular_law
 from molaugerino.errors import UserError
 from molaugerino.files import sha256, write_atomic
 from molaugerino.models import PointTransformer
+from molaugerino.paper import PaperBox
 from molaugerino.spaces import Padded
 
-SCHEMA = 1
+SCHEMA = 2
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PACKAGES = ("torch", "numpy", "rdkit", "lightning", "safetensors")
 
@@ -37,8 +38,11 @@ class ModelCard:
     Attributes:
         targets: what it predicts, with units and methods.
         model: the network's shape.
-        augment: "none", "fixed" or "learned".
+        augment: "none", "fixed", "learned" or "paper".
         law: extents in physical units and the verdict, for readers; the parameters are tensors.
+        family: of the law.
+        mirror: whether the law reflects, too.
+        start: the widths that a learned law started from: radians, angstrom, probability of a reflection.
         translation_cap: radius to which translations are counted, angstrom.
         eval_copies: elements a prediction is averaged over.
         geometry: positions it was trained on, "given" or "mmff".
@@ -49,6 +53,8 @@ class ModelCard:
         max_atoms: atoms of the largest training molecule.
         centre: what the origin of every molecule is.
         data: name of the training set.
+        world: the world its label was made in, "none" for a label of the set itself.
+        world_seed: of that world.
         data_sha256: checksum of its file.
         split_sha256: checksum of the split.
         train_mean: mean training label per channel.
@@ -60,6 +66,9 @@ class ModelCard:
     model: ModelConfig
     augment: str
     law: dict[str, Any]
+    family: Family
+    mirror: bool
+    start: tuple[float, float, float]
     translation_cap: float
     eval_copies: int
     geometry: Geometry
@@ -71,15 +80,20 @@ class ModelCard:
     data_sha256: str
     split_sha256: str
     train_mean: list[float]
+    world: WorldName
+    world_seed: int
     centre: str = "centroid"
     schema: int = SCHEMA
     versions: dict[str, str] | None = None
 
 
-def build(card: ModelCard, rotation: float = 0.0, translation: float = 0.0) -> Augmented:
-    """The untrained network and law that a card describes (angle in radians, radius in angstrom)."""
+def build(card: ModelCard, rotation: float = 0.0, translation: float = 0.0, mirror: float = 0.0) -> Augmented:
+    """The untrained network and law that a card describes (angle in radians, radius in angstrom, probability)."""
     network = PointTransformer(card.targets, **asdict(card.model))
-    law = rigid_motions(rotation, translation, card.translation_cap)
+    law: GroupDistribution = PaperBox()
+    if card.augment != "paper":
+        reflects = mirror if card.mirror else None
+        law = molecular_law(card.family, rotation, translation, card.translation_cap, reflects)
     return Augmented(network, law, Padded(), output_action(card.targets), eval_copies=card.eval_copies)
 
 
@@ -125,6 +139,7 @@ def load_card(folder: Path) -> tuple[ModelCard, str]:
             )
         weights_sha256 = content.pop("weights_sha256")
         content["targets"] = [parse_target(target) for target in content["targets"]]
+        content["start"] = tuple(content["start"])
         content["model"] = ModelConfig(**content["model"])
         return ModelCard(**content), weights_sha256
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:

@@ -4,41 +4,60 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from molaugerino import paper
 from molaugerino.augment import Augmented
-from molaugerino.datasets import Frames, MoleculeSet, PaddedData, Target, channel_slices, in_frames
+from molaugerino.datasets import Frames, MoleculeSet, PaddedData, Target, World, channel_slices, in_frames
 from molaugerino.distributions import GroupDistribution
+from molaugerino.groups import Affine
 
 BATCH = 256
 TEST_FRAMES_SEED = 20201022
+NOWHERE = World("none")
+
+
+Passes = Literal["identity", "own law", "fresh draws"]
 
 
 class Result(NamedTuple):
-    """One cell of the table; `mae` and `mean_predictor` in `unit`, over components for a vector."""
+    """One cell of the table; `mae` and `mean_predictor` in `unit`, over components for a vector.
+
+    `passes` says at which elements the `copies` passes were made: the identity, fixed ones of the law, or fresh ones.
+    """
 
     target: str
     method: str
     unit: str
     frames: str
     copies: int
+    passes: Passes
     n: int
     mae: float | None
     mean_predictor: float | None
 
 
 @torch.no_grad()
-def predict_rows(augmented: Augmented, data: PaddedData, rows: np.ndarray, copies: int) -> Tensor:
-    """Predictions (rows, channels): one pass at the identity for copies = 1, else averaged over the law."""
-    elements = augmented.identity() if copies == 1 else augmented.evaluation_elements(copies)
+def predict_rows(augmented: Augmented, data: PaddedData, rows: np.ndarray, copies: int, passes: Passes) -> Tensor:
+    """Predictions (rows, channels), averaged over the elements that `passes` names."""
+    generator = torch.Generator().manual_seed(TEST_FRAMES_SEED)
+
+    def elements(examples: int) -> Affine:
+        if passes == "identity":
+            return augmented.identity()
+        if passes == "own law":
+            return augmented.evaluation_elements(copies)
+        noise = augmented.distribution.noise((copies, examples), generator, device="cpu")
+        return augmented.distribution.elements(noise.to(device))
+
     order = np.argsort(data.num_atoms.numpy()[rows], kind="stable")
     size = max(1, BATCH // copies) if copies > 1 else BATCH
     device = next(augmented.parameters()).device
-    parts = [augmented(batch.x.to(device), elements).cpu() for batch in data.batches(rows[order], size)]
+    parts = [augmented(batch.x.to(device), elements(len(batch.y))).cpu() for batch in data.batches(rows[order], size)]
     predictions = torch.cat(parts)
     return predictions[torch.from_numpy(np.argsort(order, kind="stable"))]
 
@@ -51,6 +70,8 @@ def evaluate(
     train_mean: Sequence[float],
     frames: Frames,
     copies: Sequence[int],
+    world: World = NOWHERE,
+    published: bool = False,
 ) -> list[Result]:
     """The error table of a model on the given rows.
 
@@ -62,23 +83,32 @@ def evaluate(
         train_mean: mean training label per channel, the prediction of the mean predictor.
         frames: the orientation the model was trained on; random frames are tested beside it.
         copies: numbers of passes to average.
+        world: the world that the labels are made in.
+        published: test as Augerino did: fresh draws of the law per molecule, the last partial batch left out.
 
     Returns:
         One result per target, frames and copies; molecules without the label are left out.
     """
     results = []
+    if published:
+        rows = rows[: len(rows) // paper.BATCH * paper.BATCH]
     tested: tuple[Frames, ...] = ("stored" if frames == "random" else frames, "random")
+    if world.name != "none":
+        tested = ("random",)  # its labels belong to where the molecules are placed
     for name in tested:
         turned, _ = in_frames(molecules, name, TEST_FRAMES_SEED)
-        data = PaddedData(turned, targets)
+        data = PaddedData(world.place(turned), targets)
         y = data.y[torch.from_numpy(rows)]
         mean_errors = (y - torch.tensor(train_mean)).abs()
         for k in copies:
-            errors = (predict_rows(augmented, data, rows, k) - y).abs()
+            passes: Passes = "fresh draws" if published else "identity" if k == 1 else "own law"
+            errors = (predict_rows(augmented, data, rows, k, passes) - y).abs()
             for target, channels in zip(targets, channel_slices(targets), strict=True):
                 labelled = torch.isfinite(y[:, channels]).all(1)
                 cell = [_mean(e[labelled][:, channels]) for e in (errors, mean_errors)]
-                results.append(Result(target.name, target.method, target.unit, name, k, int(labelled.sum()), *cell))
+                results.append(
+                    Result(target.name, target.method, target.unit, name, k, passes, int(labelled.sum()), *cell)
+                )
     return results
 
 
@@ -89,11 +119,9 @@ def _mean(values: Tensor) -> float | None:
 
 
 def describe_law(distribution: GroupDistribution, augment: str, verdict: str) -> dict[str, Any]:
-    """The law as plain numbers: widths and means in degrees and angstrom, nats from the widest law."""
-    summary: dict[str, Any] = {"augment": augment}
-    for line in distribution.describe():
-        name = line.quantity.split()[0]
-        summary[f"{name}_width_{line.unit}"] = line.width
-        summary[f"{name}_mean_{line.unit}"] = line.mean
-        summary[f"{name}_nats"] = line.nats if augment != "none" else None
-    return summary | {"verdict": verdict}
+    """The law as plain numbers: per part the width and mean in its unit, and nats from the widest law."""
+    parts = [
+        {"name": line.name} | line._asdict() | ({"nats": None} if augment == "none" else {})
+        for line in distribution.describe()
+    ]
+    return {"augment": augment, "parts": parts, "verdict": verdict}

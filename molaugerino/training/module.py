@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.optim.swa_utils import AveragedModel
 
 from molaugerino.augment import Augmented
@@ -17,7 +18,7 @@ from molaugerino.datasets import Batch
 from molaugerino.distributions import GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.groups import Affine
-from molaugerino.training.objective import Objective
+from molaugerino.training.objective import Losses, Objective, Weights
 from molaugerino.training.schedule import Schedule
 
 NOISE, BUDGET = 1, 2  # independent streams of random numbers
@@ -66,7 +67,7 @@ class TrainingModule(pl.LightningModule):
         self.schedule, self.optim, self.law, self.seed = schedule, optim, law, seed
         self.averaged = AveragedModel(augmented.model, multi_avg_fn=self._average)
         self.augmented.distribution.requires_grad_(objective is not None)
-        self._drawn: tuple[int, Affine] | None = None
+        self._drawn: tuple[int, Tensor, Affine] | None = None
         self.moves = objective is not None or any(bool(p.any()) for p in augmented.distribution.parameters())
 
     @property
@@ -81,27 +82,68 @@ class TrainingModule(pl.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         updates_law = self.objective is not None and self.global_step % self.law.every == 0
-        elements = self._elements(len(batch.y)) if self.moves else self.augmented.identity()
-        loss = self.loss(self.augmented(batch.x, elements), batch.y).mean()
+        objective = self.objective if updates_law else None
+        if not self.moves:
+            loss = self(batch, *self._identity())
+        else:
+            elements, probability = self._elements(len(batch.y))
+            if objective is not None and objective.replaces:
+                loss = self(batch, elements.detach(), probability.detach())
+            else:
+                loss = self(batch, elements, probability)
         self.log("loss", loss.detach())
-        if self.objective is None or not updates_law:
+        if objective is None:
             return loss
-        return loss + self.objective.penalty(self.distribution.divergence())
+        return loss + objective.penalty(self.distribution, self._losses(batch, elements, probability))
 
-    def _elements(self, examples: int) -> Affine:
-        """This step's (copies, examples) elements: drawn for `every` steps at once, the first with a gradient.
+    def forward(self, batch: Batch, elements: Affine, probability: Tensor) -> Tensor:
+        """sum_k p_k loss(h_k(x), y): elements (branches, copies, examples or 1), probability p (branches,).
+
+        The branches of the discrete part of the law are weighted by their losses, not averaged as predictions are.
+        """
+        branches, copies, examples = elements.batch_shape
+        each = self.augmented.each(batch.x, elements.reshape(branches * copies, examples))
+        losses = [self.loss(self.augmented.reduce(part), batch.y).mean() for part in torch.split(each, copies)]
+        return losses[0] if branches == 1 else probability @ torch.stack(losses)
+
+    def _identity(self) -> tuple[Affine, Tensor]:
+        identity = self.augmented.identity().reshape(1, 1, 1)
+        return identity, identity.shift.new_ones(1)
+
+    def _losses(self, batch: Batch, elements: Affine, probability: Tensor) -> Losses:
+        """The losses that an objective may ask for, with any weights in the network."""
+        prefix = "augmented.model."
+        weights = {prefix + name: value for name, value in self.augmented.model.named_parameters()}
+
+        def training(given: Weights) -> Tensor:
+            return cast(Tensor, functional_call(self, dict(given), (batch, elements, probability)))
+
+        def held_out(given: Weights) -> Tensor:
+            kept = self.transfer_batch_to_device(self.budget(self.global_step), self.device, 0)
+            return cast(Tensor, functional_call(self, dict(given), (kept, *self._identity())))
+
+        return Losses(training, held_out, weights, self.optim.lr * self.schedule.weights(self.global_step))
+
+    def _elements(self, examples: int) -> tuple[Affine, Tensor]:
+        """Elements (branches, copies, examples) of this step: drawn for `every` at once, the first with a gradient.
 
         Drawing is many small operations, and a gradient with respect to the law needs one with
-        respect to every position: once per update of the law is enough of both.
+        respect to every position: once per update of the law is enough of both. There all
+        branches of the discrete part are taken with their probabilities, elsewhere one is drawn.
         """
         cycle, place = divmod(self.global_step, self.law.every)
+        law, copies = self.distribution, self.augmented.copies
         if self._drawn is None or self._drawn[0] != cycle:
             generator = stream(self.seed, NOISE, cycle, self.device)
-            shape = (self.law.every, self.augmented.copies, self.optim.batch)
-            self._drawn = cycle, self.distribution.sample(shape, generator)
-        elements = self._drawn[1][place]
-        elements = Affine(elements.linear[:, :examples], elements.shift[:, :examples])
-        return elements if place == 0 else elements.detach()
+            noise = law.noise((self.law.every, copies, self.optim.batch), generator)
+            self._drawn = cycle, noise, law.elements(noise)
+        _, noise, drawn = self._drawn
+        if place == 0 and law.branches > 1:
+            elements, probability = law.enumerated(noise[0])
+        else:
+            elements = drawn[place].unsqueeze(0)
+            elements, probability = elements if place == 0 else elements.detach(), elements.shift.new_ones(1)
+        return Affine(elements.linear[:, :, :examples], elements.shift[:, :, :examples]), probability
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.averaged.update_parameters(self.augmented.model)
@@ -115,7 +157,7 @@ class TrainingModule(pl.LightningModule):
         if objective.measures:
             self.measure(objective)
         widths = {
-            f"law/{line.quantity.replace(' ', '_')}[{line.unit}]": line.width for line in self.distribution.describe()
+            f"law/{line.name.replace(' ', '_')}[{line.unit}]": line.width for line in self.distribution.describe()
         }
         values = {f"objective/{k}": v for k, v in objective.report().items()} | widths
         for logger in self.loggers:

@@ -3,55 +3,217 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from molaugerino import paper
+from molaugerino.distributions import GroupDistribution
+
+Weights = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What an objective may ask about this step, as functions of the network's weights (by name).
+
+    Attributes:
+        training: loss of this step's batch under the law, at this step's noise, differentiable in the law.
+        held_out: loss at the identity of molecules that never update weights.
+        weights: the current ones.
+        rate: their learning rate.
+    """
+
+    training: Callable[[Weights], Tensor]
+    held_out: Callable[[Weights], Tensor]
+    weights: Weights
+    rate: float
+
 
 @runtime_checkable
 class Objective(Protocol):
-    """Adds strength * divergence to the loss; may set the strength from what the law does to the loss.
+    """The term of the training loss that keeps the law from shrinking to the identity.
 
     Attributes:
         measures: whether `refresh` wants paired losses.
+        replaces: whether `penalty` holds the law's whole gradient, so that the training loss gives it none.
         open: whether the law may move.
     """
 
     measures: bool
+    replaces: bool
 
     @property
     def open(self) -> bool: ...
 
-    def penalty(self, divergence: Tensor) -> Tensor: ...
+    def penalty(self, law: GroupDistribution, losses: Losses) -> Tensor:
+        """Added to the training loss at every update of the law."""
 
     def refresh(self, identity: Tensor, law: Tensor) -> None: ...
 
-    def report(self) -> dict[str, float]: ...
+    def report(self) -> dict[str, float]:
+        """What is logged."""
 
     @property
-    def verdict(self) -> str: ...
+    def verdict(self) -> str:
+        """In words, for the report."""
 
 
-class FixedStrength(nn.Module):
-    """loss + strength * divergence, with a strength that somebody chose."""
+class Unmeasured(nn.Module):
+    """An objective that needs no paired losses and is always open."""
 
     measures = False
+    replaces = False
     open = True
-    verdict = "set by a fixed strength"
-
-    def __init__(self, strength: float) -> None:
-        super().__init__()
-        self.strength = strength
-
-    def penalty(self, divergence: Tensor) -> Tensor:
-        return self.strength * divergence
 
     def refresh(self, identity: Tensor, law: Tensor) -> None:
         """Nothing to measure."""
 
     def report(self) -> dict[str, float]:
+        return {}
+
+
+class DivergencePrice(Unmeasured):
+    """loss + strength * KL: every nat to the widest law costs the same."""
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def penalty(self, law: GroupDistribution, losses: Losses) -> Tensor:
+        return self.strength * law.divergence()
+
+    @property
+    def verdict(self) -> str:
+        return f"a fixed price of {self.strength:g} per nat"
+
+
+class NormPrice(Unmeasured):
+    """loss - strength * |widths|, the Euclidean norm: the penalty of Benton et al.
+
+    It mixes radians and angstrom in one norm, and says nothing about which strength is right.
+    """
+
+    FLOOR = 1e-12  # under the root, whose slope at zero is infinite
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def penalty(self, law: GroupDistribution, losses: Losses) -> Tensor:
+        return -self.strength * (law.widths().square().sum() + self.FLOOR).sqrt()
+
+    @property
+    def verdict(self) -> str:
+        return f"a fixed reward of {self.strength:g} per unit of the widths' norm"
+
+
+class PublishedReward(Unmeasured):
+    """loss - 0.001 sum theta^2, of the law of `molaugerino.paper`."""
+
+    verdict = "as wide as the published reward drives it"
+
+    def penalty(self, law: GroupDistribution, losses: Losses) -> Tensor:
+        return paper.penalty(cast(paper.PaperBox, law))
+
+
+class EntropyBand(Unmeasured):
+    """loss + strength * KL with a strength that keeps the nats to the widest law between two bounds.
+
+        strength <- clip(strength + 0.002 (nats - high)_+ - 0.002 (low - nats)_+, -0.1, 0.1)
+
+    and a decay by 0.98 inside the band. Nothing here asks what the law costs.
+
+    Source: after the entropy bounds of Miao et al., On Learning Invariances via Instance-Specific Augmentation
+    (ICML 2023), arXiv:2206.00051, counted on the group.
+    """
+
+    GAIN = 0.002
+    DECAY = 0.98
+    LARGEST = 0.1
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__()
+        self.low, self.high, self.strength = low, high, 0.0
+
+    def get_extra_state(self) -> Tensor:
+        return torch.tensor(self.strength, dtype=torch.float64)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.strength = float(state)
+
+    def penalty(self, law: GroupDistribution, losses: Losses) -> Tensor:
+        nats = law.divergence()
+        value = float(nats.detach())
+        inside = self.low <= value <= self.high
+        step = self.GAIN * (max(value - self.high, 0.0) - max(self.low - value, 0.0))
+        strength = self.strength * (self.DECAY if inside else 1.0) + step
+        self.strength = min(max(strength, -self.LARGEST), self.LARGEST)
+        return self.strength * nats
+
+    def report(self) -> dict[str, float]:
         return {"strength": self.strength}
+
+    @property
+    def verdict(self) -> str:
+        return (
+            f"kept between {self.low:g} and {self.high:g} nats from the widest law (last strength {self.strength:.2g})"
+        )
+
+
+class HyperGradient(Unmeasured):
+    """d/dtheta of the held-out loss after one step of the weights w on the training loss (Liu et al., DARTS).
+
+        -rate d^2 L_train / (dtheta dw) . v,   v = dL_held / dw at w' = w - rate dL_train / dw,
+
+    the mixed derivative by a central difference along v: (dL_train/dtheta at w + e v - at w - e v) / 2e,
+    e = 0.01 / |v|. The held-out loss is that of molecules as they stand, at the identity: the law is as wide as helps
+    there, and no wider.
+
+    Source: Liu, Simonyan, Yang, DARTS (ICLR 2019), arXiv:1806.09055, equations 6 to 8.
+    """
+
+    replaces = True
+    REACH = 0.01
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0.0
+
+    def penalty(self, law: GroupDistribution, losses: Losses) -> Tensor:
+        parameters = list(law.parameters())
+        names, start = list(losses.weights), [w.detach() for w in losses.weights.values()]
+
+        def at(values: list[Tensor]) -> Weights:
+            return dict(zip(names, values, strict=True))
+
+        def slope(function: Callable[[Weights], Tensor], values: list[Tensor]) -> list[Tensor]:
+            leaves = [value.requires_grad_() for value in values]
+            return list(torch.autograd.grad(function(at(leaves)), leaves, materialize_grads=True, allow_unused=True))
+
+        def by_law(values: list[Tensor]) -> list[Tensor]:
+            loss = losses.training(at(values))
+            grad = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True, allow_unused=True)
+            return list(grad)
+
+        ahead = torch._foreach_add(start, slope(losses.training, [w.clone() for w in start]), alpha=-losses.rate)
+        v = slope(losses.held_out, list(ahead))
+        e = self.REACH / torch.linalg.vector_norm(torch.stack(torch._foreach_norm(v))).clamp_min(1e-12)
+        moved = torch._foreach_mul(v, e)
+        up, down = by_law(list(torch._foreach_add(start, moved))), by_law(list(torch._foreach_sub(start, moved)))
+        gradients = [-losses.rate * (a - b) / (2 * e) for a, b in zip(up, down, strict=True)]
+        self.size = float(torch.linalg.vector_norm(torch.cat([g.flatten() for g in gradients])))
+        return torch.stack([(g * p).sum() for g, p in zip(gradients, parameters, strict=True)]).sum()
+
+    def report(self) -> dict[str, float]:
+        return {"hypergradient": self.size}
+
+    @property
+    def verdict(self) -> str:
+        return "as wide as lowers the loss on molecules kept from training, one step ahead"
 
 
 class LossBudget(nn.Module):
@@ -74,9 +236,10 @@ class LossBudget(nn.Module):
     LEARNED = 0.8  # of the constant's loss
     GAIN = 0.3
     MEMORY = 0.7  # weight of the past in the running means
-    STRENGTH = (1e-5, 1.0)
+    STRENGTH = (1e-4, 1.0)
 
     measures = True
+    replaces = False
 
     def __init__(self, constant_loss: float) -> None:
         super().__init__()
@@ -112,8 +275,8 @@ class LossBudget(nn.Module):
         """Whether the network at the identity clearly beats the constant."""
         return self.identity_loss < self.LEARNED * self.constant_loss
 
-    def penalty(self, divergence: Tensor) -> Tensor:
-        return self.strength * divergence if self.open else 0.0 * divergence
+    def penalty(self, law: GroupDistribution, losses: Losses) -> Tensor:
+        return (self.strength if self.open else 0.0) * law.divergence()
 
     def refresh(self, identity: Tensor, law: Tensor) -> None:
         """Update the running means, then the strength.

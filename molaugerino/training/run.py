@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 
 from molaugerino.config import TrainConfig, to_toml
-from molaugerino.datasets import EMBEDDED, BatchStream, save_split
+from molaugerino.datasets import EMBEDDED, BatchStream, World, save_split
 from molaugerino.errors import UserError
 from molaugerino.files import make_folder, write_atomic
 from molaugerino.training.callbacks import EarlyStop, Keeper, ProgressLine, join_metrics, set_aside_metrics
@@ -79,8 +79,11 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
     law = describe_law(augmented.distribution, config.augment, verdict)
     save_model(folder, augmented, replace(card, law=law, references=references(augmented, card.elements)))
     join_metrics(folder)
-    copies = (1,) if config.augment == "none" else tuple(dict.fromkeys((1, config.law.eval_copies)))
-    results = evaluate(augmented, data.loaded, data.split.test, data.targets, card.train_mean, config.frames, copies)
+    published = config.augment == "paper"
+    copies = (1,) if published or config.augment == "none" else tuple(dict.fromkeys((1, config.law.eval_copies)))
+    world = World(config.world, config.world_seed)
+    rows, mean = data.split.test, card.train_mean
+    results = evaluate(augmented, data.loaded, rows, data.targets, mean, config.frames, copies, world, published)
     return Run(folder, law, results)
 
 
@@ -99,7 +102,8 @@ def new_folder(config: TrainConfig) -> Path:
         make_folder(config.out)
         return config.out
     make_folder(RUNS)
-    stem = f"{Path(config.data).stem}-{'-'.join(config.target)}-{config.augment}-{datetime.now():%Y%m%d-%H%M%S}"
+    labels = "-".join(config.target or (World(config.world).label,))
+    stem = f"{Path(config.data).stem}-{labels}-{config.augment}-{datetime.now():%Y%m%d-%H%M%S}"
     k = 1
     while True:
         folder = RUNS / (stem if k == 1 else f"{stem}-{k}")

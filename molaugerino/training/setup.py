@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molaugerino import paper
 from molaugerino.augment import Augmented
 from molaugerino.config import DEFAULT_MINUTES, TrainConfig
 from molaugerino.datasets import (
@@ -20,6 +21,7 @@ from molaugerino.datasets import (
     PaddedData,
     Split,
     Target,
+    World,
     channel_slices,
     in_frames,
     load_split,
@@ -31,9 +33,18 @@ from molaugerino.models import Readout
 from molaugerino.training.checkpoint import ModelCard, build
 from molaugerino.training.folder import SPLITS
 from molaugerino.training.module import TrainingModule
-from molaugerino.training.objective import FixedStrength, LossBudget, Objective
+from molaugerino.training.objective import (
+    DivergencePrice,
+    EntropyBand,
+    HyperGradient,
+    LossBudget,
+    NormPrice,
+    Objective,
+    PublishedReward,
+)
 from molaugerino.training.schedule import Schedule
 
+DEFAULT_STRENGTH = 0.01  # of the objectives kl and norm
 BUDGET_BATCH = 64  # molecules per measurement of the loss budget
 
 
@@ -61,11 +72,13 @@ def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
     loaded = open_data(config.data)
     loaded = loaded.with_geometry(config.geometry or ("given" if loaded.positions_mmff is None else "mmff"))
     turned, undetermined = in_frames(loaded, config.frames, config.split_seed)
-    targets = [turned.target(name) for name in dict.fromkeys(config.target)]
+    world = World(config.world, config.world_seed)
+    turned = world.place(turned)
+    targets = [turned.target(name) for name in dict.fromkeys(config.target or (world.label,))]
     padded = PaddedData(turned, targets)
     incomplete = int((~torch.isfinite(padded.y)).any(1).sum())
     if incomplete:
-        wanted = ", ".join(config.target)
+        wanted = ", ".join(t.name for t in targets)
         raise UserError(f"{incomplete} molecules of {loaded.name} lack a label of {wanted}; remove them")
     kept = folder / SPLITS if folder is not None else None
     split = load_split(kept, len(loaded)) if kept and kept.exists() else random_split(len(loaded), config.split_seed)
@@ -81,6 +94,9 @@ def make_card(config: TrainConfig, data: RunData) -> ModelCard:
         model=config.model,
         augment=config.augment,
         law={},
+        family=config.law.family,
+        mirror=config.law.mirror is not None,
+        start=law_start(config),
         translation_cap=config.law.cap,
         eval_copies=config.law.eval_copies,
         geometry=data.loaded.geometry,
@@ -91,6 +107,8 @@ def make_card(config: TrainConfig, data: RunData) -> ModelCard:
         data=data.loaded.name,
         data_sha256=data.loaded.checksum,
         split_sha256=data.split.checksum,
+        world=config.world,
+        world_seed=config.world_seed,
         train_mean=data.padded.y[train].double().mean(0).tolist(),
     )
 
@@ -100,12 +118,18 @@ def references(augmented: Augmented, elements: list[int]) -> dict[str, list[floa
     return {str(z): readout_of(augmented).reference[z].tolist() for z in elements}
 
 
+def law_start(config: TrainConfig) -> tuple[float, float, float]:
+    """Widths that a learned law starts from: radians, angstrom, probability of a reflection."""
+    return math.radians(config.law.rotation), config.law.translation, config.law.mirror or 0.0
+
+
 def make_augmented(config: TrainConfig, card: ModelCard, data: RunData) -> Augmented:
     """The network, scaled to the training labels, under the law that the run starts from."""
     start = {
-        "none": (0.0, 0.0),
-        "fixed": (math.pi, config.law.cap),
-        "learned": (math.radians(config.law.rotation), config.law.translation),
+        "none": (0.0, 0.0, 0.0),
+        "fixed": (math.pi, config.law.cap, 0.5),
+        "paper": (0.0, 0.0, 0.0),  # it has a start of its own
+        "learned": law_start(config),
     }
     augmented = build(card, *start[config.augment])
     train = data.split.train
@@ -148,9 +172,20 @@ def make_metrics(targets: list[Target]) -> Callable[[Tensor, Tensor], dict[str, 
 
 
 def make_objective(config: TrainConfig, constant_loss: float) -> Objective | None:
+    """What --objective names, None where the law is not learned."""
+    if config.augment == "paper":
+        return PublishedReward()
     if config.augment != "learned":
         return None
-    return LossBudget(constant_loss) if config.law.strength is None else FixedStrength(config.law.strength)
+    strength = DEFAULT_STRENGTH if config.law.strength is None else config.law.strength
+    makers: dict[str, Callable[[], Objective]] = {
+        "budget": lambda: LossBudget(constant_loss),
+        "kl": lambda: DivergencePrice(strength),
+        "norm": lambda: NormPrice(strength),
+        "entropy": lambda: EntropyBand(*config.law.band),
+        "hypergradient": HyperGradient,
+    }
+    return makers[config.objective]()
 
 
 def make_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
@@ -177,9 +212,10 @@ def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> Training
     loss = make_loss(left.std(0), data.targets)
     best_constant = float(loss(left.median(0).values, left).mean())
     objective = make_objective(config, best_constant)
+    law = replace(config.law, every=1, lr=paper.LR) if config.augment == "paper" else config.law
     steps_per_epoch = -(-len(data.split.train) // config.optim.batch)
     schedule = make_schedule(config, steps_per_epoch)
     budget = budget_batches(data, config.seed)
     return TrainingModule(
-        augmented, objective, loss, make_metrics(data.targets), budget, schedule, config.optim, config.law, config.seed
+        augmented, objective, loss, make_metrics(data.targets), budget, schedule, config.optim, law, config.seed
     )

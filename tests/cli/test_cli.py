@@ -133,10 +133,11 @@ class TestEvaluate:
             ("random", 3),
         }
         for result in report["results"]:
-            assert set(result) == {"target", "method", "unit", "frames", "copies", "n", "mae", "mean_predictor"}
+            columns = {"target", "method", "unit", "frames", "copies", "passes", "n", "mae", "mean_predictor"}
+            assert set(result) == columns
             assert isinstance(result["mae"], float)
             assert (result["target"], result["method"], result["unit"], result["n"]) == ("gap", "GFN2-xTB", "eV", 40)
-        assert report["law"]["rotation_width_degree"] > 0
+        assert report["law"]["parts"][1]["width"] > 0
 
     def test_other_data(self, workplace, capsys):
         np.savez("other.npz", **archive(seed=5, count=30))

@@ -65,7 +65,7 @@ def rewrite(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 2}, "has schema 2, this version reads 1"),
+        ({"schema": 1}, "has schema 1, this version reads 2"),
         ({"targets": [{"name": "gap"}]}, "a target needs exactly"),
         ({"targets": "gap"}, "not a molaugerino model|a target needs exactly"),
         ({"model": {"width": 32, "depth": 1, "heads": 2, "pair": 8}}, "does not hold the tensors"),

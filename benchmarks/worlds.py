@@ -1,0 +1,151 @@
+"""Is the symmetry found that is there? Worlds whose answer is known, one law and one objective for all of them.
+
+    python benchmarks/worlds.py [--seeds 10] [--steps 6000] [--jobs 2] [--only WORLD/LAW ...]
+
+Every run trains on xtb9 in random frames with the same settings; only the world and the seed differ. The laws: `found`
+(full covariances and reflections, loss budget), and to show what they miss `box` (the centred box per axis, loss
+budget) and `paper` (Augerino as published). What is judged is the law on the group: mean tilt of the world's axis, nats
+of the spin about it to uniform, and so on. `decidable` is the proviso: the test error at the identity is below half of
+what the broken symmetry contributes to the label. Runs that are already in results/worlds.json are kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from record import provenance, read, write
+from rich.console import Console
+
+from molaugerino import symmetry
+from molaugerino.config import LawConfig, TrainConfig
+from molaugerino.datasets import World, in_frames
+from molaugerino.datasets.worlds import DECAY
+from molaugerino.distributions import GroupDistribution
+from molaugerino.training.checkpoint import load_model
+from molaugerino.training.run import train
+from molaugerino.training.setup import open_run_data
+
+FEW = 3  # seeds of everything but the field
+PLACES = 8  # of each molecule, to see what its place contributes to the label
+LAWS: dict[str, dict[str, Any]] = {
+    "found": {"law": LawConfig(family="gaussian", mirror=0.01)},
+    "box": {"law": LawConfig(family="box", mirror=0.01)},
+    "paper": {"augment": "paper"},
+}
+PLAN = [("field", "found"), ("two-fields", "found"), ("slab", "found"), ("pseudoscalar", "found"), ("none", "found")]
+PLAN += [(world, law) for law in ("box", "paper") for world in ("field", "two-fields", "slab", "pseudoscalar")]
+
+
+def contribution(config: TrainConfig) -> float:
+    """Mean absolute change of the label that the broken symmetry makes, over places of the test molecules."""
+    world = World(config.world, config.world_seed)
+    data = open_run_data(config)
+    rows = data.split.test
+    if world.name == "none":
+        return math.inf
+    if world.name == "pseudoscalar":  # a reflection takes y to -y
+        return float(np.abs(data.padded.y[torch.from_numpy(rows)].numpy()).mean())
+    labels = []
+    for k in range(PLACES):
+        placed = World(world.name, world.seed).place(in_frames(data.loaded, "random", 1000 + k)[0])
+        labels.append(placed.values(data.targets[0])[rows])
+    spread = np.stack(labels)
+    return float(np.abs(spread - spread.mean(0)).mean())
+
+
+def judged(law: GroupDistribution, world: World, uniform: bool) -> dict[str, float]:
+    """The law on the group, against the axis that the world singles out."""
+    axis = torch.from_numpy(world.axis)
+    g = symmetry.draws(law)
+    turns = symmetry.rotation_vectors(g)
+    spreads, axes = symmetry.principal_axes(turns)
+    covariance = (g.shift.mT @ g.shift / len(g.shift))[:2, :2] * (3 if uniform else 5)  # in units of the widest
+    bound = 0.0 if uniform else (float(covariance.diagonal().sum()) - 2) / 2
+    return {
+        "mean_rotation_rad": float(turns.norm(dim=-1).mean()),
+        "mean_tilt_rad": float(symmetry.tilt(g, axis).mean()),
+        "spin_nats": symmetry.nats_to_circle(symmetry.spin(g, axis)),
+        "axis_off_degree": math.degrees(math.acos(min(1.0, abs(float(axes[0] @ axis))))),
+        "rotation_rms_rad": spreads.tolist(),
+        "lateral_nats": bound - float(torch.linalg.slogdet(covariance).logabsdet) / 2,
+        "height_half_width": math.sqrt(3) * float(g.shift[:, 2].square().mean().sqrt()),
+        "height_per_decay": math.sqrt(3) * float(g.shift[:, 2].square().mean().sqrt()) / DECAY,
+        "reflection": float((torch.linalg.det(g.linear) < 0).double().mean()),
+        "volume": float(torch.linalg.det(g.linear).abs().mean()),
+    }
+
+
+def one(world: Any, kind: str, seed: int, steps: int) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    start = time.monotonic()
+    settings: dict[str, Any] = {"world": world, "world_seed": seed, "seed": seed, "frames": "random", "steps": steps}
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(**settings, **LAWS[kind], out=Path(folder) / "run")
+        run = train(config, Console(quiet=True))
+        if run is None:
+            raise KeyboardInterrupt
+        minutes = (time.monotonic() - start) / 60
+        law = load_model(run.folder)[0].distribution
+        with (run.folder / "metrics.csv").open(newline="") as file:
+            wanted = [k for k in next(csv.reader(file)) if k.startswith(("law/", "objective/"))]
+            file.seek(0)
+            rows = [row for row in csv.DictReader(file) if wanted and row[wanted[0]]]
+    residual = run.results[0].mae or math.inf
+    share = contribution(config)
+    return {
+        "world": world,
+        "law": kind,
+        "seed": seed,
+        "steps": steps,
+        "minutes": round(minutes, 2),
+        "judged": judged(law, World(world, seed), kind == "box"),
+        "residual": residual,
+        "contribution": share if math.isfinite(share) else None,
+        "decidable": residual < share / 2,
+        "parts": run.law["parts"],
+        "verdict": run.law["verdict"],
+        "results": [r._asdict() for r in run.results],
+        "path": [{k: float(row[k]) for k in wanted} | {"step": int(row["step"])} for row in rows[::4]],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=10, help="of the field; everything else gets at most three")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--jobs", type=int, default=2, help="runs at once, one thread each")
+    parser.add_argument("--only", nargs="+", help="such as field/found")
+    options = parser.parse_args()
+    origin = provenance(options.seeds)
+    runs = read("worlds").get("runs", [])
+    done = {(r["world"], r["law"], r["seed"], r["steps"]) for r in runs}
+    jobs = []
+    for world, kind in PLAN:
+        seeds = options.seeds if (world, kind) == ("field", "found") else min(options.seeds, FEW)
+        wanted = options.only is None or f"{world}/{kind}" in options.only
+        jobs += [(world, kind, seed, options.steps) for seed in range(seeds) if wanted]
+    jobs = [job for job in jobs if job not in done]
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(one, *job): job for job in jobs}
+        for future in as_completed(futures):
+            run = future.result()
+            runs.append(run | {"commit": origin["commit"]})
+            shown = ", ".join(f"{k} {v:.3g}" for k, v in run["judged"].items() if isinstance(v, float))
+            print(f"{run['world']}/{run['law']} seed {run['seed']} ({run['minutes']} min): {shown}; ", end="")
+            part = run["contribution"] or math.nan
+            print(f"residual {run['residual']:.3g} of {part:.3g}; {run['verdict']}", flush=True)
+            write("worlds", origin | {"runs": runs})
+
+
+if __name__ == "__main__":
+    main()

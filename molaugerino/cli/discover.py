@@ -1,0 +1,44 @@
+"""molaugerino discover"""
+
+from __future__ import annotations
+
+import sys
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from molaugerino.config import DiscoverConfig
+from molaugerino.discover import Discovery, discover
+from molaugerino.files import make_folder, write_atomic
+
+JSON, PICTURE = "discovery.json", "discovery.png"
+
+
+def run(config: DiscoverConfig) -> int:
+    out = config.run if config.out is None else config.out
+    found = discover(config.run, config.data, config.molecules)
+    make_folder(out)
+    write_atomic(out / JSON, found.to_json() + "\n")
+    found.picture(out / PICTURE)
+    if config.format == "json":
+        print(found.to_json())
+    else:
+        print_discovery(found)
+    print(f"written to {out / JSON} and {out / PICTURE}", file=sys.stderr)
+    return 0
+
+
+def print_discovery(found: Discovery) -> None:
+    console = Console()
+    levels = f"loss {found.identity_loss:.3g} at the identity, constant {found.constant_loss:.3g}"
+    title = f"{', '.join(found.targets)}: {levels}"
+    table = Table(box=box.SIMPLE, title=title, title_justify="left")
+    for name in ("generator", "verdict", "extent", "unit", "nats left", "nats gained", "rise when forced", "response"):
+        table.add_column(name, justify="left" if name in ("generator", "verdict", "unit") else "right")
+    for f in found.findings:
+        numbers = f"{f.extent:.3g}", f.unit, f"{f.nats:.2f}", f"{f.gained:.2f}"
+        table.add_row(f.name, f.verdict, *numbers, f"{f.rise:.2g} +- {f.rise_error:.1g}", f"{f.response:.2g}")
+    console.print(table)
+    for f in found.findings:
+        console.print(f"{f.name}: {f.verdict}: {f.reason}", soft_wrap=True, highlight=False)
