@@ -52,6 +52,11 @@ class TranslationGaussian(GroupDistribution):
         ratio = self.sigma.clamp_min(NARROWEST) / self.cap
         return 3 * (ratio.square() / 2 - ratio.log() - 0.5)
 
+    def log_prob(self, g: Affine, context: Any = None) -> Tensor:
+        sigma = self.sigma.double().clamp_min(NARROWEST)
+        square = (g.shift.double() / sigma).square().sum(-1)
+        return (-square / 2 - 3 * sigma.log() - 1.5 * math.log(2 * math.pi)).to(g.shift.dtype)
+
     def describe(self) -> list[Extent]:
         s = float(self.sigma.detach())
         nats = max(float(self.divergence().detach()), 0.0)

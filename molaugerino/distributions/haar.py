@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter
+from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
 from molaugerino.errors import UserError
 from molaugerino.groups import SO2, SO3, Affine, Group
 from molaugerino.groups.algebra import cosc, tanc, tanc_slope
@@ -69,6 +69,11 @@ class HaarBall(GroupDistribution):
         width = self.width.double().clamp_min(NARROWEST)  # in float64, w - sin w keeps nine digits down to there
         reach = width if self.group.dim == 1 else width - width.sin()
         return (math.log(math.pi) - reach.log()).to(self._width.dtype)
+
+    def log_prob(self, g: Affine, context: Any = None) -> Tensor:
+        angle = self.group.log(g.to(torch.float64)).norm(dim=-1)
+        inside = within(angle, self.width.double().clamp_min(NARROWEST), g)
+        return torch.where(inside, self.divergence() - self.group.log_volume, -math.inf).to(g.shift.dtype)
 
     def describe(self) -> list[Extent]:
         w = min(float(self.width.detach()), math.pi)  # pi in float32 lies above
