@@ -8,7 +8,7 @@ import math
 import numpy as np
 import torch
 
-from molaugerino.groups import Affine
+from molaugerino.groups import SO3, Affine
 
 
 def cube_rotations(dtype: torch.dtype = torch.float64) -> Affine:
@@ -27,6 +27,15 @@ def cube_rotations(dtype: torch.dtype = torch.float64) -> Affine:
 def haar_ball_cdf(t: np.ndarray, w: float) -> np.ndarray:
     """Distribution function of the rotation angle under the Haar law restricted to angles up to w."""
     return (t - np.sin(t)) / (w - math.sin(w))
+
+
+def swing_and_twist(r: torch.Tensor, axis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tilt of the axis, and the turn about it, of rotation matrices (n, 3, 3)."""
+    tilt = (r @ axis @ axis).clamp(-1, 1).arccos()
+    xi = SO3.log(Affine(r, torch.zeros_like(r[:, 0])))
+    t = xi.norm(dim=-1)
+    turn = 2 * torch.atan2((t / 2).sin() * (xi @ axis) / t.clamp_min(1e-12), (t / 2).cos())
+    return tilt, turn
 
 
 def table_of(groups: Affine) -> list[tuple[int, int]]:

@@ -60,12 +60,19 @@ class AlgebraGaussian(GroupDistribution):
         normal = torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
         return self.group.exp(normal @ self.scale.to(noise.dtype).mT)
 
-    def divergence(self) -> Tensor:
+    def _covariance(self) -> Tensor:
+        """A A^T in float64, of full rank."""
         a = self.scale.double()
         floor = CAP * NARROWEST * torch.eye(3, dtype=a.dtype, device=a.device)
-        covariance = a @ a.mT + floor.square()
+        return a @ a.mT + floor.square()
+
+    def divergence(self) -> Tensor:
+        covariance = self._covariance()
         w = torch.special.ndtri(self.nodes.double().clamp(LEAST, 1 - LEAST)) @ torch.linalg.cholesky(covariance).mT
         return (log_density(w, covariance).mean() + SO3.log_volume).to(self._raw.dtype)
+
+    def log_prob(self, g: Affine, context: Any = None) -> Tensor:
+        return log_density(SO3.log(g.to(torch.float64)), self._covariance()).to(g.shift.dtype)
 
     def principal(self) -> tuple[Tensor, Tensor]:
         """Standard deviations (3,) in radians, widest first, and their axes as the rows of a (3, 3) matrix."""

@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from molaugerino.errors import UserError, check_range
 from molaugerino.groups import Affine, Group
 
+ROUNDING = 16  # in units of the precision: by how much a law's own samples may fall outside its support
+
 
 class Extent(NamedTuple):
     """One line of a law's description, in physical units.
@@ -84,6 +86,25 @@ class GroupDistribution(nn.Module, ABC):
     def divergence(self) -> Tensor:
         """KL divergence in nats, on the group, to the widest law (the Haar law where it exists)."""
 
+    def log_prob(self, g: Affine, context: Any = None) -> Tensor:
+        """log of the density at g against the Haar measure d mu = exp(group.log_jacobian(xi)) d xi, g = exp(xi).
+
+        The rotations have total volume exp(group.log_volume), translations count by volume (Lebesgue). So
+        E[log_prob(g)] + group.log_volume is `divergence` where the widest law is Haar. Widths below
+        the narrowest that `divergence` tells apart count as that one, so the value stays finite at width 0.
+
+        Args:
+            g: elements of `group`, batch shape (*batch).
+            context: the inputs, for a law that depends on them.
+
+        Returns:
+            (*batch), -inf outside the support; inside, differentiable in the parameters.
+
+        Raises:
+            UserError: for a law without a density, or without a closed one.
+        """
+        raise UserError(f"{type(self).__name__} has no density on {self.group.name}; use `sample` and `divergence`")
+
     @abstractmethod
     def widths(self) -> Tensor:
         """Numbers (k,) whose root sum of squares is the size of the law: rad, angstrom, log-scale or probability."""
@@ -126,6 +147,11 @@ def bounded(raw: Tensor, high: float | Tensor, low: float = 0.0) -> Tensor:
     """
     limit = high if isinstance(high, Tensor) else raw.new_full((), high)
     return cast(Tensor, _Bounded.apply(raw, torch.full_like(limit, low), limit))  # type: ignore[no-untyped-call]
+
+
+def within(size: Tensor, width: Tensor, g: Affine) -> Tensor:
+    """size <= width, where a law's own samples g at its edge count as inside in spite of rounding."""
+    return size <= width + ROUNDING * torch.finfo(g.shift.dtype).eps * (1 + width)
 
 
 def width_parameter(width: float | Sequence[float], cap: Tensor, unit: str, low: float = 0.0) -> nn.Parameter:

@@ -16,6 +16,7 @@ from molaugerino.groups.base import as_group
 
 CLOSED = 1e-5  # how far a product of two elements may lie from the nearest one
 EXACT = "donot_use_mm_for_euclid_dist"
+MATCH = 1e-4  # how far an element may be from a listed one to be it
 LEAST = 1e-6  # smallest weight at the start: the logarithm of zero would never come back
 
 
@@ -77,6 +78,12 @@ class Finite(GroupDistribution):
         batch = noise.shape[:-1]
         every = Affine(self.linear.to(noise.dtype), self.shift.to(noise.dtype)).reshape(-1, *[1] * len(batch))
         return every.expand(self.branches, *batch), self.weights
+
+    def log_prob(self, g: Affine, context: Any = None) -> Tensor:
+        """log p_k of the element that g is, against the counting measure; -inf where it is none of them."""
+        linear, shift = self.linear.to(g.linear), self.shift.to(g.shift)
+        off = (g.linear.unsqueeze(-3) - linear).abs().amax((-2, -1)) + (g.shift.unsqueeze(-2) - shift).abs().amax(-1)
+        return torch.where(off < MATCH, self._logits.log_softmax(-1).to(off), -math.inf).amax(-1)
 
     def divergence(self) -> Tensor:
         return math.log(self.branches) + (self.weights * self._logits.log_softmax(-1)).sum()

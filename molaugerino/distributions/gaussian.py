@@ -66,6 +66,13 @@ class TranslationGaussian(GroupDistribution):
     def widths(self) -> Tensor:
         return self.scale.flatten()
 
+    def log_prob(self, g: Affine, context: Any = None) -> Tensor:
+        a, v = self.scale.double(), g.shift.double()
+        covariance = a @ a.mT + (NARROWEST * self.cap) ** 2 * torch.eye(3, dtype=a.dtype, device=a.device)
+        square = (v @ torch.linalg.inv_ex(covariance).inverse * v).sum(-1)
+        log_det = torch.linalg.slogdet(2 * math.pi * covariance).logabsdet
+        return (-(square + log_det) / 2).to(g.shift.dtype)
+
     def describe(self) -> list[Extent]:
         s = torch.linalg.svdvals(self.scale.detach().double())
         rms = float(s.square().sum().sqrt())

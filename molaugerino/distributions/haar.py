@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter
+from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
 from molaugerino.errors import UserError
 from molaugerino.groups import SO2, SO3, Affine, Group
 from molaugerino.groups.algebra import cosc, tanc, tanc_slope
@@ -72,6 +72,11 @@ class HaarBall(GroupDistribution):
 
     def widths(self) -> Tensor:
         return self.width.reshape(1)
+
+    def log_prob(self, g: Affine, context: Any = None) -> Tensor:
+        angle = self.group.log(g.to(torch.float64)).norm(dim=-1)
+        inside = within(angle, self.width.double().clamp_min(NARROWEST), g)
+        return torch.where(inside, self.divergence() - self.group.log_volume, -math.inf).to(g.shift.dtype)
 
     def describe(self) -> list[Extent]:
         w = min(float(self.width.detach()), math.pi)  # pi in float32 lies above

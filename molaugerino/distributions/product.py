@@ -9,15 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from molaugerino.distributions.base import Extent, GroupDistribution
+from molaugerino.distributions.finite import Finite
 from molaugerino.errors import UserError
-from molaugerino.groups import Affine, Group
+from molaugerino.groups import E3, O3, SE2, SE3, SO2, SO3, T2, T3, Affine, DirectProduct, Group
 from molaugerino.groups.base import as_group
 
 
 class Product(GroupDistribution):
     """g = g_1 g_2 ... g_n with independent factors; the last one acts first.
 
-    The divergence is the sum of the factors' divergences.
+    The divergence is the sum of the factors' divergences. So is the density, log p(g) = sum_i log p_i(g_i), where g
+    has only one decomposition: a translation and a rotation in either order on SE2 or SE3, or rotations
+    and isotropic scale on their DirectProduct.
 
     Args:
         group: the group that the products belong to.
@@ -65,6 +68,33 @@ class Product(GroupDistribution):
 
     def widths(self) -> Tensor:
         return torch.cat([law.widths() for law in self.laws])
+
+    def log_prob(self, g: Affine, context: Any = None) -> Tensor:
+        parts = zip(self.laws, self._decomposed(g), strict=True)
+        return torch.stack([law.log_prob(part, context) for law, part in parts]).sum(0)
+
+    def _decomposed(self, g: Affine) -> list[Affine]:
+        """The only g_1, ..., g_n whose product is g."""
+        names, d = tuple(law.group.name for law in self.laws), g.dim
+        turn, rigid = (SO2.name, SE2.name) if d == 2 else (SO3.name, SE3.name)
+        if names == (self.group.name,):
+            return [g]
+        still, none = torch.eye(d).to(g.linear).expand_as(g.linear), torch.zeros_like(g.shift)
+        if self.group.name == rigid and names in {(shift, turn) for shift in (T2.name, T3.name)}:
+            return [Affine(still, g.shift), Affine(g.linear, none)]
+        if self.group.name == rigid and names in {(turn, shift) for shift in (T2.name, T3.name)}:
+            return [Affine(g.linear, none), Affine(still, (g.linear.mT @ g.shift.unsqueeze(-1)).squeeze(-1))]
+        if self.group.name == E3.name and names == (T3.name, SO3.name, O3.name):
+            flipped = torch.linalg.det(g.linear)[..., None, None] < 0
+            mirror = torch.where(flipped, cast(Finite, self.laws[2]).linear[-1].to(still), still)
+            return [Affine(still, g.shift), Affine(g.linear @ mirror.mT, none), Affine(mirror, none)]
+        if isinstance(self.group, DirectProduct) and sorted(names) == sorted((turn, f"Scale({d})")):
+            size = torch.linalg.det(g.linear).pow(1 / d)[..., None, None]
+            return [Affine(g.linear / size if name == turn else size * still, none) for name in names]
+        raise UserError(
+            f"the product of {' and '.join(names)} has no closed density on {self.group.name}; "
+            "use `log_prob` of its factors, or `sample`"
+        )
 
     def describe(self) -> list[Extent]:
         return [line for law in self.laws for line in law.describe()]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter
+from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
 from molaugerino.errors import UserError
 from molaugerino.groups import SO3, Affine
 
@@ -80,6 +80,15 @@ class SwingTwist(GroupDistribution):
 
     def widths(self) -> Tensor:
         return torch.stack([self.twist, self.swing])
+
+    def log_prob(self, g: Affine, context: Any = None) -> Tensor:
+        frame = SO3.exp(self._frame.double())
+        m = (frame.inverse() @ g.to(torch.float64) @ frame).linear
+        tilt = torch.atan2(m[..., :2, 2].norm(dim=-1), m[..., 2, 2])
+        turn = torch.atan2(m[..., 1, 0] - m[..., 0, 1], m[..., 0, 0] + m[..., 1, 1]).abs()
+        widths = self.swing.double().clamp_min(NARROWEST), self.twist.double().clamp_min(NARROWEST)
+        inside = within(tilt, widths[0], g) & within(turn, widths[1], g)
+        return torch.where(inside, self.divergence() - SO3.log_volume, -math.inf).to(g.shift.dtype)
 
     def describe(self) -> list[Extent]:
         twist, swing = float(self.twist.detach()), float(self.swing.detach())

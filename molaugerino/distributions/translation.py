@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter
+from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
 from molaugerino.distributions.haar import sphere
 from molaugerino.errors import UserError
 from molaugerino.groups import T3, Affine
@@ -54,6 +54,11 @@ class TranslationBall(GroupDistribution):
 
     def widths(self) -> Tensor:
         return self.width.reshape(1)
+
+    def log_prob(self, g: Affine, context: Any = None) -> Tensor:
+        width = self.width.double().clamp_min(NARROWEST)
+        inside = within(g.shift.double().norm(dim=-1), width, g)
+        return torch.where(inside, -math.log(4 * math.pi / 3) - 3 * width.log(), -math.inf).to(g.shift.dtype)
 
     def describe(self) -> list[Extent]:
         w = float(self.width.detach())

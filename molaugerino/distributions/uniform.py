@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter
+from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
 from molaugerino.groups import Affine, Group
 from molaugerino.groups.base import as_group
 
@@ -25,6 +25,7 @@ class AlgebraUniform(GroupDistribution):
     Centred, so the mean generator is 0. Uniform in the coordinates, not on the group: the
     nats to the Haar law are therefore counted with the group's volume element,
     KL = log(volume) - sum_i log 2 w_i - E[log |d exp|], the mean by Gauss-Legendre quadrature.
+    `log_prob` looks an element up by its principal logarithm, the only one within these widths.
 
     Args:
         group: a group or its class.
@@ -79,6 +80,15 @@ class AlgebraUniform(GroupDistribution):
 
     def divergence(self) -> Tensor:
         return self._nats().sum()
+
+    def log_prob(self, g: Affine, context: Any = None) -> Tensor:
+        width = self.width.double().clamp_min(NARROWEST)
+        exact = g.to(torch.float64)
+        xi = self.group.log(exact)
+        inside = within(xi.abs(), width, g).all(-1) & (torch.linalg.det(exact.linear) > 0)  # where exp reaches
+        at = torch.where(inside.unsqueeze(-1), xi, 0.0)
+        value = -self.group.log_jacobian(at) - (2 * width).log().sum()
+        return torch.where(inside, value, -math.inf).to(g.shift.dtype)
 
     def _nats(self) -> Tensor:
         """Per axis; the volume element, which couples the rotations, is shared out evenly among them."""
