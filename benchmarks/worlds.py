@@ -63,7 +63,7 @@ def contribution(config: TrainConfig) -> float:
     return float(np.abs(spread - spread.mean(0)).mean())
 
 
-def judged(law: GroupDistribution, world: World, uniform: bool) -> dict[str, float]:
+def judged(law: GroupDistribution, world: World, uniform: bool) -> dict[str, Any]:
     """The law on the group, against the axis that the world singles out."""
     axis = torch.from_numpy(world.axis)
     g = symmetry.draws(law)

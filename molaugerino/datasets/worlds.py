@@ -3,7 +3,7 @@
     field           E - mu . F                            rotations about F are kept, all others broken
     two-fields      E - mu . F1 + (mu . F2)^2             F1 and F2 at 60 degrees: no rotation is kept
     slab            sum_i exp(-z_i / lambda)              turns about z and shifts along the slab are kept
-    pseudoscalar    a . (b x c) of three moments          all rotations are kept, reflections are broken
+    pseudoscalar    a . (b x c), moments of the atoms     all rotations are kept, reflections are broken
 
 The field and the geometry do not turn with a molecule, so a world's label belongs to the frame that a molecule is
 placed in: it is made after the molecules are turned. Every term has the spread of E after element references.
@@ -25,6 +25,7 @@ WorldName = Literal["none", "field", "two-fields", "slab", "pseudoscalar"]
 ANGLE = np.radians(60)  # between the two fields
 DECAY = 2.0  # lambda of the slab, angstrom
 HEIGHTS = (0.0, 4.0)  # of a molecule's centroid above the slab, angstrom
+SOFT = 0.1  # keeps the pseudoscalar smooth where a moment vanishes
 SPREAD = 2.0  # half-width of its lateral shifts, angstrom
 
 
@@ -101,11 +102,12 @@ def _slab(molecules: MoleculeSet, seed: int) -> MoleculeSet:
 
 
 def _pseudoscalar(molecules: MoleculeSet, seed: int) -> MoleculeSet:
+    """a of the hydrogens, b of the hetero-atoms, c of the carbons weighted by their distance, over their lengths."""
     x, z = molecules.positions.astype(np.float64), molecules.atomic_numbers
-    r = np.linalg.norm(x, axis=1)
-    weights = (np.where(z == 6, 1.0, 0.0), np.where(z == 8, 1.0, 0.0) + np.where(z == 7, -1.0, 0.0), r)
+    weights = (z == 1, z > 6, (z == 6) * np.linalg.norm(x, axis=1))
     a, b, c = (np.add.reduceat(w[:, None] * x, molecules.starts, axis=0) for w in weights)
-    triple = np.einsum("ni,ni->n", a, np.cross(b, c))
+    lengths = np.prod([np.linalg.norm(v, axis=1) for v in (a, b, c)], axis=0)
+    triple = np.einsum("ni,ni->n", a, np.cross(b, c)) / (lengths + SOFT * lengths.mean())
     return _with(molecules, Column(LABELS["pseudoscalar"], "", "1", triple / triple.std()))
 
 

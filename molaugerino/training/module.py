@@ -41,7 +41,7 @@ class TrainingModule(pl.LightningModule):
         objective: sets the price of narrowness; None holds the law as it is.
         loss: (prediction, label) -> (examples,), dimensionless.
         metrics: (prediction, label) -> name: (examples,), in physical units.
-        budget: gives the batch number k of the molecules kept for the objective.
+        budget: gives the batches of measurement k, of molecules kept for the objective.
         schedule: how far the run is, and the learning rate there.
         optim: how the weights are trained.
         law: how the law is trained.
@@ -54,7 +54,7 @@ class TrainingModule(pl.LightningModule):
         objective: Objective | None,
         loss: Callable[[Tensor, Tensor], Tensor],
         metrics: Callable[[Tensor, Tensor], dict[str, Tensor]],
-        budget: Callable[[int], Batch],
+        budget: Callable[[int], list[Batch]],
         schedule: Schedule,
         optim: OptimConfig,
         law: LawConfig,
@@ -119,8 +119,9 @@ class TrainingModule(pl.LightningModule):
             return cast(Tensor, functional_call(self, dict(given), (batch, elements, probability)))
 
         def held_out(given: Weights) -> Tensor:
-            kept = self.transfer_batch_to_device(self.budget(self.global_step), self.device, 0)
-            return cast(Tensor, functional_call(self, dict(given), (kept, *self._identity())))
+            kept = [self.transfer_batch_to_device(b, self.device, 0) for b in self.budget(self.global_step)]
+            losses = [functional_call(self, dict(given), (batch, *self._identity())) for batch in kept]
+            return torch.stack(losses).mean()
 
         return Losses(training, held_out, weights, self.optim.lr * self.schedule.weights(self.global_step))
 
@@ -167,11 +168,16 @@ class TrainingModule(pl.LightningModule):
     def measure(self, objective: Objective) -> None:
         """Paired losses at the identity and under the law, on molecules that never update weights."""
         refresh = self.global_step // self.law.refresh
-        batch = self.transfer_batch_to_device(self.budget(refresh), self.device, 0)
         generator = stream(self.seed, BUDGET, refresh, self.device)
-        drawn = self.augmented.draw(len(batch.y), generator)
-        both = (self.augmented.identity(), drawn)
-        objective.refresh(*(self.loss(self.augmented(batch.x, elements), batch.y) for elements in both))
+        pairs = []
+        for batch in self.budget(refresh):
+            batch = self.transfer_batch_to_device(batch, self.device, 0)
+            n = len(batch.y)
+            still, drawn = self.augmented.identity().expand(1, n), self.distribution.sample((1, n), generator)
+            both = Affine(torch.cat([still.linear, drawn.linear]), torch.cat([still.shift, drawn.shift]))
+            each = self.augmented.each(batch.x, both)
+            pairs.append(torch.stack([self.loss(prediction, batch.y) for prediction in each]))
+        objective.refresh(*torch.cat(pairs, 1))
 
     def validation_step(self, batch: Batch, _: int) -> None:
         prediction = self.averaged.module(batch.x)

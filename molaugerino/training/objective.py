@@ -245,8 +245,8 @@ class LossBudget(nn.Module):
         super().__init__()
         self.constant_loss = constant_loss
         self.strength = 1e-3
-        # weighted sums over the refreshes: weight, identity loss, rise, and weight^2 * variance of the rise
-        self.sums = [0.0, 0.0, 0.0, 0.0]
+        # weighted sums over the refreshes: weight, identity loss, rise, and weight^2 * variance of either
+        self.sums = [0.0, 0.0, 0.0, 0.0, 0.0]
 
     def get_extra_state(self) -> Tensor:
         return torch.tensor([self.constant_loss, self.strength, *self.sums], dtype=torch.float64)
@@ -264,7 +264,7 @@ class LossBudget(nn.Module):
 
     @property
     def standard_error(self) -> float:
-        return math.sqrt(self.sums[3]) / self.sums[0] if self.sums[0] else math.nan
+        return math.sqrt(self.sums[4]) / self.sums[0] if self.sums[0] else math.nan
 
     @property
     def allowed(self) -> float:
@@ -272,8 +272,9 @@ class LossBudget(nn.Module):
 
     @property
     def open(self) -> bool:
-        """Whether the network at the identity clearly beats the constant."""
-        return self.identity_loss < self.LEARNED * self.constant_loss
+        """Whether the network at the identity clearly beats the constant, by two standard errors."""
+        error = math.sqrt(self.sums[3]) / self.sums[0] if self.sums[0] else math.nan
+        return self.identity_loss + 2 * error < self.LEARNED * self.constant_loss
 
     def penalty(self, law: GroupDistribution, losses: Losses) -> Tensor:
         return (self.strength if self.open else 0.0) * law.divergence()
@@ -286,8 +287,9 @@ class LossBudget(nn.Module):
             law: (molecules,) losses of the same molecules under the law.
         """
         difference = (law - identity).double()
-        new = [1.0, float(identity.mean()), float(difference.mean()), float(difference.var()) / len(difference)]
-        decay = [self.MEMORY, self.MEMORY, self.MEMORY, self.MEMORY**2]
+        variances = (identity.double().var() / len(identity), difference.var() / len(difference))
+        new = [1.0, float(identity.mean()), float(difference.mean()), *map(float, variances)]
+        decay = [self.MEMORY, self.MEMORY, self.MEMORY, self.MEMORY**2, self.MEMORY**2]
         self.sums = [d * old + value for d, old, value in zip(decay, self.sums, new, strict=True)]
         if self.open:
             room = min(max((self.allowed - self.rise) / self.allowed, -1.0), 1.0)
