@@ -1,6 +1,6 @@
 """Is the symmetry found that is there? Worlds whose answer is known, one law and one objective for all of them.
 
-    python benchmarks/worlds.py [--seeds 10] [--steps 6000] [--jobs 2] [--only WORLD/LAW ...]
+    python benchmarks/worlds.py [--seeds 10] [--steps 5000] [--jobs 2] [--only WORLD/LAW ...]
 
 Every run trains on xtb9 in random frames with the same settings; only the world and the seed differ. The laws: `found`
 (full covariances and reflections, loss budget), and to show what they miss `box` (the centred box per axis, loss
@@ -31,6 +31,7 @@ from molaugerino.config import LawConfig, TrainConfig
 from molaugerino.datasets import World, in_frames
 from molaugerino.datasets.worlds import DECAY
 from molaugerino.distributions import GroupDistribution
+from molaugerino.groups import Affine
 from molaugerino.training.checkpoint import load_model
 from molaugerino.training.run import train
 from molaugerino.training.setup import open_run_data
@@ -67,6 +68,9 @@ def judged(law: GroupDistribution, world: World, uniform: bool) -> dict[str, Any
     """The law on the group, against the axis that the world singles out."""
     axis = torch.from_numpy(world.axis)
     g = symmetry.draws(law)
+    volume = float(torch.linalg.det(g.linear).abs().mean())
+    left, _, right = torch.linalg.svd(g.linear)
+    g = Affine(left @ right, g.shift)  # the nearest rotation, where a law distorts
     turns = symmetry.rotation_vectors(g)
     spreads, axes = symmetry.principal_axes(turns)
     covariance = (g.shift.mT @ g.shift / len(g.shift))[:2, :2] * (3 if uniform else 5)  # in units of the widest
@@ -81,7 +85,7 @@ def judged(law: GroupDistribution, world: World, uniform: bool) -> dict[str, Any
         "height_half_width": math.sqrt(3) * float(g.shift[:, 2].square().mean().sqrt()),
         "height_per_decay": math.sqrt(3) * float(g.shift[:, 2].square().mean().sqrt()) / DECAY,
         "reflection": float((torch.linalg.det(g.linear) < 0).double().mean()),
-        "volume": float(torch.linalg.det(g.linear).abs().mean()),
+        "volume": volume,
     }
 
 
@@ -122,7 +126,7 @@ def one(world: Any, kind: str, seed: int, steps: int) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10, help="of the field; everything else gets at most three")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--jobs", type=int, default=2, help="runs at once, one thread each")
     parser.add_argument("--only", nargs="+", help="such as field/found")
     options = parser.parse_args()
