@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from molaugerino.distributions import HaarBall
-from molaugerino.groups import SO2
-from molaugerino.training.objective import DivergencePrice, LossBudget, Losses
+from molaugerino.distributions import AlgebraUniform, HaarBall
+from molaugerino.groups import SO2, SO3
+from molaugerino.training.objective import DivergencePrice, EntropyBand, HyperGradient, LossBudget, Losses, NormPrice
 
 
 class Nats(HaarBall):
@@ -119,3 +119,67 @@ class TestLossBudget:
 def test_a_price_per_nat():
     assert DivergencePrice(0.25).penalty(Nats(4.0), NO_LOSSES).item() == 1.0
     assert not DivergencePrice(0.25).measures
+
+
+def still(width):
+    law = AlgebraUniform(SO3, width).double()
+    return law, torch.optim.Adam(law.parameters(), lr=0.01)
+
+
+def descend(objective, law, optimizer, steps, losses=NO_LOSSES):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        objective.penalty(law, losses).backward()
+        optimizer.step()
+
+
+class TestNormPrice:
+    def test_is_minus_the_norm_of_the_widths(self):
+        law, _ = still((0.3, 0.4, 1.2))
+        assert NormPrice(0.5).penalty(law, NO_LOSSES).item() == pytest.approx(-0.5 * 1.3, rel=1e-6)
+
+    def test_has_a_slope_at_zero_width(self):
+        law, _ = still(0.0)
+        NormPrice(1.0).penalty(law, NO_LOSSES).backward()
+        assert torch.isfinite(law._width.grad).all()
+
+
+class TestEntropyBand:
+    @pytest.mark.parametrize("width", [0.05, 1.6])
+    def test_brings_the_nats_into_the_band_and_leaves_them_there(self, width):
+        law, optimizer = still(width)
+        objective = EntropyBand(1.5, 2.5)
+        assert not 1.5 <= law.divergence().item() <= 2.5
+        descend(objective, law, optimizer, 1500)
+        for _ in range(20):
+            descend(objective, law, optimizer, 10)
+            assert 1.4 <= law.divergence().item() <= 2.6
+
+    def test_state_travels(self):
+        law, optimizer = still(0.05)
+        objective, twin = EntropyBand(1.0, 2.0), EntropyBand(1.0, 2.0)
+        descend(objective, law, optimizer, 3)
+        twin.load_state_dict(objective.state_dict())
+        assert twin.strength == objective.strength > 0
+
+
+class TestHyperGradient:
+    """L_train = (w - theta)^2 / 2, L_held = (w - 1)^2 / 2: after a step of rate r, w' = w - r (w - theta)."""
+
+    def losses(self, law, w, rate):
+        theta = law.widths().sum()
+        return Losses(lambda v: (v["w"] - theta).square() / 2, lambda v: (v["w"] - 1).square() / 2, {"w": w}, rate)
+
+    @pytest.mark.parametrize("start", [0.2, 0.5])
+    def test_is_the_slope_of_the_held_out_loss_after_one_step(self, start):
+        law = HaarBall(SO3, width=start).double()
+        w, rate = torch.tensor(0.1, dtype=torch.float64), 0.3
+        HyperGradient().penalty(law, self.losses(law, w, rate)).backward()
+        after = w - rate * (w - start)
+        assert law._width.grad.item() == pytest.approx(rate * (after - 1).item(), rel=1e-6)  # dw'/dtheta = rate
+
+    def test_the_weights_are_left_alone(self):
+        law, w = HaarBall(SO3, width=0.2).double(), torch.nn.Parameter(torch.tensor(0.1, dtype=torch.float64))
+        HyperGradient().penalty(law, self.losses(law, w, 0.3)).backward()
+        assert w.grad is None
+        assert w.item() == 0.1
