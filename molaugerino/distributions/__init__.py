@@ -3,6 +3,8 @@
 from molaugerino.distributions.algebra_gaussian import AlgebraGaussian as AlgebraGaussian
 from molaugerino.distributions.base import Extent as Extent
 from molaugerino.distributions.base import GroupDistribution as GroupDistribution
+from molaugerino.distributions.conditional import AtomFeatures as AtomFeatures
+from molaugerino.distributions.conditional import Conditional as Conditional
 from molaugerino.distributions.gaussian import TranslationGaussian as TranslationGaussian
 from molaugerino.distributions.haar import HaarBall as HaarBall
 from molaugerino.distributions.igso import IGSO3 as IGSO3

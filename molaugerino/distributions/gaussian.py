@@ -48,7 +48,7 @@ class TranslationGaussian(GroupDistribution):
         least = torch.finfo(noise.dtype).eps / 4  # noise may be 0, where the quantile is infinite
         return self.group.exp(self.sigma.to(noise.dtype) * torch.special.ndtri(noise.clamp_min(least)))
 
-    def divergence(self) -> Tensor:
+    def divergence(self, context: Any = None) -> Tensor:
         ratio = self.sigma.clamp_min(NARROWEST) / self.cap
         return 3 * (ratio.square() / 2 - ratio.log() - 0.5)
 

@@ -44,6 +44,10 @@ class Product(GroupDistribution):
     def noise_dim(self) -> int:
         return sum(law.noise_dim for law in self._laws)
 
+    @property
+    def conditional(self) -> bool:
+        return any(law.conditional for law in self._laws)
+
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         parts = torch.split(noise, [law.noise_dim for law in self._laws], -1)
         product, *others = (law.elements(part, context) for law, part in zip(self._laws, parts, strict=True))
@@ -51,8 +55,8 @@ class Product(GroupDistribution):
             product = product @ other
         return product
 
-    def divergence(self) -> Tensor:
-        return torch.stack([law.divergence() for law in self._laws]).sum()
+    def divergence(self, context: Any = None) -> Tensor:
+        return torch.stack([law.divergence(context) for law in self._laws]).sum()
 
     def log_prob(self, g: Affine, context: Any = None) -> Tensor:
         parts = zip(self._laws, self._decomposed(g), strict=True)
