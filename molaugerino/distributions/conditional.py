@@ -72,7 +72,7 @@ class Conditional(GroupDistribution):
 
     The features must be invariant. Then p(g | h x) = p(g | x) for every h of the group: widths say something
     about the molecule, not about the frame it happens to be in, inputs that differ by a motion are
-    augmented alike, and where the law is Haar the averaged prediction is exactly invariant. With
+    augmented alike, and where the law is Haar the averaged prediction is invariant. With
     features that turn with x, the law could undo a rotation instead of averaging over it, and nats
     paid in one frame could be earned back in another.
 

@@ -285,6 +285,7 @@ def test_width_zero_counts_as_the_narrowest(make):
     law = make()
     value = law.log_prob(law.sample((50,)))
     assert torch.isfinite(value).all()
+    assert torch.isfinite(law.log_prob(law.group.exp(torch.full((law.group.dim,), 1e-4))))
     if isinstance(law, HaarBall):
         assert value[0].item() == pytest.approx(law.divergence().item() - law.group.log_volume, rel=1e-6)
 
