@@ -30,7 +30,8 @@ class Augmented(nn.Module):
 
     While training, every example draws its own `copies` elements. In evaluation the same
     `eval_copies` elements, fixed numbers pushed through the law, serve every example: a
-    prediction is reproducible and never depends on who shares the batch.
+    prediction is reproducible and never depends on who shares the batch. A law that depends on the
+    input makes other elements of the same numbers for each example.
 
     Args:
         model: f, any Module that takes what `input` acts on and returns one tensor whose rows
@@ -87,7 +88,7 @@ class Augmented(nn.Module):
     def each(self, x: Any, elements: Affine | None = None) -> Tensor:
         """The predictions of the single copies, (copies, rows, ...), before `reduce`."""
         examples = self.input.count(x)
-        g = self.draw(examples) if elements is None else elements
+        g = self.draw(examples, context=x) if elements is None else elements
         if len(g.batch_shape) == 1:
             g = g.unsqueeze(1)
         if len(g.batch_shape) != 2 or g.batch_shape[1] not in (1, examples):
@@ -100,18 +101,27 @@ class Augmented(nn.Module):
         back = self.output.act(g.inverse(), y, index if self.output.per_point else None)
         return back.reshape(copies, -1, *back.shape[1:])
 
-    def draw(self, examples: int, generator: torch.Generator | None = None) -> Affine:
-        """The elements of one pass: (copies, examples) in training, (eval_copies,) in evaluation."""
-        if self.training:
-            return self.distribution.sample((self.copies, examples), generator)
-        return self.evaluation_elements(self.eval_copies)
+    def draw(self, examples: int, generator: torch.Generator | None = None, context: Any = None) -> Affine:
+        """The elements of one pass: (copies, examples) in training, as `evaluation_elements` in evaluation.
 
-    def evaluation_elements(self, copies: int) -> Affine:
-        """The law at fixed noise, the same in every call and on every device."""
+        A law that depends on the input needs `context`, the batch.
+        """
+        if self.training:
+            return self.distribution.sample((self.copies, examples), generator, context)
+        return self.evaluation_elements(self.eval_copies, context)
+
+    def evaluation_elements(self, copies: int, context: Any = None) -> Affine:
+        """The law at fixed noise, the same in every call and on every device: batch shape (copies,).
+
+        A law that depends on the input gets the same noise for every example of `context`, the batch:
+        (copies, examples).
+        """
         generator = torch.Generator().manual_seed(EVALUATION_SEED)
         parameter = next(self.distribution.parameters())
         noise = self.distribution.noise((copies,), generator, dtype=torch.float64, device="cpu")
-        return self.distribution.elements(noise.to(parameter))
+        if self.distribution.conditional and context is not None:
+            noise = noise.unsqueeze(1).expand(copies, self.input.count(context), -1)
+        return self.distribution.elements(noise.to(parameter), context)
 
     def identity(self) -> Affine:
         """One copy, untransformed: `h(x, h.identity())` is f(x)."""

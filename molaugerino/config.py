@@ -66,8 +66,10 @@ class LawConfig:
     single out any axis. swing-twist: one axis, a width about it and one away from it. box: a width per coordinate."""
     mirror: Annotated[float | None, _optional("P", "no reflections")] = None
     """Learn whether to reflect, too: the probability of the inversion at the start."""
+    conditional: bool = False
+    """Let the widths depend on the molecule, through a small network of its atoms."""
     strength: Annotated[float | None, _optional("FLOAT", "0.01")] = None
-    """Weight of the objectives norm and kl; budget and entropy set it themselves."""
+    """Weight of the objectives norm and kl; the others need none."""
     band: tuple[float, float] = (0.5, 1.5)
     """Between which nats to the widest law the objective entropy keeps the law."""
     rotation: float = 5.0

@@ -144,6 +144,10 @@ def discover(run: str | Path, data: str | None = None, molecules: int = MOLECULE
             f"{folder} was trained with --augment {card.augment}, and discover reads a law of rigid motions that was "
             "learned; train with --augment learned --law.family gaussian"
         )
+    if card.conditional:
+        raise UserError(
+            f"the law of {folder} depends on the molecule, so no axis is its own; train without --law.conditional"
+        )
     if molecules < 2:
         raise UserError(f"`molecules` must be at least 2, got {molecules}")
     loaded, rows = molecules_to_test(folder, card, data)

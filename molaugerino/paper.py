@@ -84,7 +84,7 @@ class PaperBox(GroupDistribution):
         m = rk4_step(torch.tensordot(self.coordinates(noise), self.generators.to(noise.dtype), 1))
         return Affine(m[..., :3, :3].mT, SHIFT_SCALE * m[..., :3, 3])
 
-    def divergence(self) -> Tensor:
+    def divergence(self, context: Any = None) -> Tensor:
         """sum_i log(10 / theta_i), none below 0: nats to the box whose widths are no longer rewarded.
 
         In the coordinates, not on the group, and no part of the published method, which rewards width

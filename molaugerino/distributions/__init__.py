@@ -3,6 +3,8 @@
 from molaugerino.distributions.algebra_gaussian import AlgebraGaussian as AlgebraGaussian
 from molaugerino.distributions.base import Extent as Extent
 from molaugerino.distributions.base import GroupDistribution as GroupDistribution
+from molaugerino.distributions.conditional import AtomFeatures as AtomFeatures
+from molaugerino.distributions.conditional import Conditional as Conditional
 from molaugerino.distributions.families import Family as Family
 from molaugerino.distributions.families import molecular_law as molecular_law
 from molaugerino.distributions.families import rigid_motions as rigid_motions

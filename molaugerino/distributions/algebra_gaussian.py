@@ -66,7 +66,7 @@ class AlgebraGaussian(GroupDistribution):
         floor = CAP * NARROWEST * torch.eye(3, dtype=a.dtype, device=a.device)
         return a @ a.mT + floor.square()
 
-    def divergence(self) -> Tensor:
+    def divergence(self, context: Any = None) -> Tensor:
         covariance = self._covariance()
         w = torch.special.ndtri(self.nodes.double().clamp(LEAST, 1 - LEAST)) @ torch.linalg.cholesky(covariance).mT
         return (log_density(w, covariance).mean() + SO3.log_volume).to(self._raw.dtype)
@@ -107,6 +107,8 @@ def log_density(w: Tensor, covariance: Tensor) -> Tensor:
 
 class _Capped(torch.autograd.Function):
     """Singular values clamped to one; the gradient vanishes only where a step would push a clamped one further."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(raw: Tensor) -> Tensor:

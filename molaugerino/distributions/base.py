@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from molaugerino.errors import UserError, check_range
 from molaugerino.groups import Affine, Group
 
-ROUNDING = 16  # in units of the precision: by how much a law's own samples may fall outside its support
+ROUNDING = 16  # in units of the elements' precision: by how much a law's own samples may fall outside its support
+LEAST_ROUNDING = 1e-12  # what the logarithm of a matrix adds in float64
 
 
 class Extent(NamedTuple):
@@ -52,11 +53,13 @@ class GroupDistribution(nn.Module, ABC):
         group: the group the elements belong to.
         noise_dim: how many numbers make one element.
         branches: how many copies `enumerated` makes of each; one where nothing is discrete.
+        conditional: the law depends on the input, so that `context` must be given wherever it can be.
     """
 
     group: Group
     noise_dim: int
     branches: int = 1
+    conditional: bool = False
 
     def noise(
         self,
@@ -83,8 +86,8 @@ class GroupDistribution(nn.Module, ABC):
         return g.unsqueeze(0), noise.new_ones(1)
 
     @abstractmethod
-    def divergence(self) -> Tensor:
-        """KL divergence in nats, on the group, to the widest law (the Haar law where it exists)."""
+    def divergence(self, context: Any = None) -> Tensor:
+        """KL divergence in nats, on the group, to the widest law (the Haar law where it exists); mean over inputs."""
 
     def log_prob(self, g: Affine, context: Any = None) -> Tensor:
         """log of the density at g against the Haar measure d mu = exp(group.log_jacobian(xi)) d xi, g = exp(xi).
@@ -113,9 +116,9 @@ class GroupDistribution(nn.Module, ABC):
     def describe(self) -> list[Extent]:
         """The law in physical units, one line per independent part."""
 
-    def sample(self, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Affine:
-        """elements(noise(shape)): independent, reparameterised draws."""
-        return self.elements(self.noise(shape, generator))
+    def sample(self, shape: tuple[int, ...], generator: torch.Generator | None = None, context: Any = None) -> Affine:
+        """elements(noise(shape), context): independent, reparameterised draws."""
+        return self.elements(self.noise(shape, generator), context)
 
     def forward(self, noise: Tensor, context: Any = None) -> Affine:
         return self.elements(noise, context)
@@ -123,6 +126,8 @@ class GroupDistribution(nn.Module, ABC):
 
 class _Bounded(torch.autograd.Function):
     """Clamp whose gradient vanishes only where a descent step would leave the interval further."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -151,7 +156,8 @@ def bounded(raw: Tensor, high: float | Tensor, low: float = 0.0) -> Tensor:
 
 def within(size: Tensor, width: Tensor, g: Affine) -> Tensor:
     """size <= width, where a law's own samples g at its edge count as inside in spite of rounding."""
-    return size <= width + ROUNDING * torch.finfo(g.shift.dtype).eps * (1 + width)
+    slack = max(ROUNDING * torch.finfo(g.shift.dtype).eps, LEAST_ROUNDING)
+    return size <= width + slack * (1 + width)
 
 
 def width_parameter(width: float | Sequence[float], cap: Tensor, unit: str, low: float = 0.0) -> nn.Parameter:

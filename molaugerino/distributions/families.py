@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from molaugerino.distributions.algebra_gaussian import CAP, AlgebraGaussian
 from molaugerino.distributions.base import GroupDistribution
+from molaugerino.distributions.conditional import AtomFeatures, Conditional
 from molaugerino.distributions.finite import reflection
 from molaugerino.distributions.gaussian import TranslationGaussian
 from molaugerino.distributions.haar import HaarBall
@@ -68,7 +69,12 @@ _MAKE: dict[str, Callable[[float, float, float], Product]] = {
 
 
 def molecular_law(
-    family: Family, rotation: float, translation: float, cap: float = 1.0, mirror: float | None = None
+    family: Family,
+    rotation: float,
+    translation: float,
+    cap: float = 1.0,
+    mirror: float | None = None,
+    conditional: bool = False,
 ) -> GroupDistribution:
     """The law of a family that reaches as far as a ball of these radii, and is the widest where they are.
 
@@ -80,8 +86,11 @@ def molecular_law(
         translation: length in angstrom, in [0, cap].
         cap: to which the nats of translations are counted.
         mirror: probability of the inversion, None for none.
+        conditional: let the widths of the motions depend on the molecule.
     """
     if family not in get_args(Family):
         raise UserError(f"`family` must be one of {', '.join(get_args(Family))}, got {family!r}")
-    law = _MAKE[family](rotation, translation, cap)
-    return law if mirror is None else Product(E3, *law.laws, reflection(mirror))
+    law: GroupDistribution = _MAKE[family](rotation, translation, cap)
+    if conditional:
+        law = Conditional(law, AtomFeatures())
+    return law if mirror is None else Product(E3, law, reflection(mirror))

@@ -85,7 +85,7 @@ class Finite(GroupDistribution):
         off = (g.linear.unsqueeze(-3) - linear).abs().amax((-2, -1)) + (g.shift.unsqueeze(-2) - shift).abs().amax(-1)
         return torch.where(off < MATCH, self._logits.log_softmax(-1).to(off), -math.inf).amax(-1)
 
-    def divergence(self) -> Tensor:
+    def divergence(self, context: Any = None) -> Tensor:
         return math.log(self.branches) + (self.weights * self._logits.log_softmax(-1)).sum()
 
     def widths(self) -> Tensor:

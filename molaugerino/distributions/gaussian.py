@@ -56,7 +56,7 @@ class TranslationGaussian(GroupDistribution):
         normal = torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
         return self.group.exp(normal @ self.scale.to(noise.dtype).mT)
 
-    def divergence(self) -> Tensor:
+    def divergence(self, context: Any = None) -> Tensor:
         ratio = capped(self._raw)
         covariance = ratio @ ratio.mT
         floor = NARROWEST**2 * torch.eye(3, dtype=ratio.dtype, device=ratio.device)

@@ -65,7 +65,7 @@ class HaarBall(GroupDistribution):
         angle = width * haar_radius(noise[..., 0], width)
         return self.group.exp(angle.unsqueeze(-1) * sphere(noise[..., 1:]))
 
-    def divergence(self) -> Tensor:
+    def divergence(self, context: Any = None) -> Tensor:
         width = self.width.double().clamp_min(NARROWEST)  # in float64, w - sin w keeps nine digits down to there
         reach = width if self.group.dim == 1 else width - width.sin()
         return (math.log(math.pi) - reach.log()).to(self._width.dtype)

@@ -64,7 +64,7 @@ class IGSO3(GroupDistribution):
         angle = igso_angle(noise[..., 0], self.sigma.to(noise.dtype))
         return self.group.exp(angle.unsqueeze(-1) * sphere(noise[..., 1:]))
 
-    def divergence(self) -> Tensor:
+    def divergence(self, context: Any = None) -> Tensor:
         sigma = self.sigma.double()
         reach = _reach(sigma)
         t = reach * self.nodes.double()
@@ -113,6 +113,8 @@ def log_density(t: Tensor, sigma: Tensor) -> Tensor:
 
 class _Angle(torch.autograd.Function):
     """t(u, s) with F(t, s) = u; the backward is made of differentiable functions of the saved t and s."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(u: Tensor, sigma: Tensor) -> Tensor:

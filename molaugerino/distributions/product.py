@@ -46,6 +46,10 @@ class Product(GroupDistribution):
     def noise_dim(self) -> int:
         return sum(law.noise_dim for law in self.laws)
 
+    @property
+    def conditional(self) -> bool:
+        return any(law.conditional for law in self.laws)
+
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         parts = torch.split(noise, [law.noise_dim for law in self.laws], -1)
         product, *others = (law.elements(part, context) for law, part in zip(self.laws, parts, strict=True))
@@ -63,8 +67,8 @@ class Product(GroupDistribution):
             probability = torch.outer(probability, p.to(probability)).flatten()
         return product, probability
 
-    def divergence(self) -> Tensor:
-        return torch.stack([law.divergence() for law in self.laws]).sum()
+    def divergence(self, context: Any = None) -> Tensor:
+        return torch.stack([law.divergence(context) for law in self.laws]).sum()
 
     def widths(self) -> Tensor:
         return torch.cat([law.widths() for law in self.laws])
@@ -84,10 +88,10 @@ class Product(GroupDistribution):
             return [Affine(still, g.shift), Affine(g.linear, none)]
         if self.group.name == rigid and names in {(turn, shift) for shift in (T2.name, T3.name)}:
             return [Affine(g.linear, none), Affine(still, (g.linear.mT @ g.shift.unsqueeze(-1)).squeeze(-1))]
-        if self.group.name == E3.name and names == (T3.name, SO3.name, O3.name):
+        if self.group.name == E3.name and names == (SE3.name, O3.name):
             flipped = torch.linalg.det(g.linear)[..., None, None] < 0
-            mirror = torch.where(flipped, cast(Finite, self.laws[2]).linear[-1].to(still), still)
-            return [Affine(still, g.shift), Affine(g.linear @ mirror.mT, none), Affine(mirror, none)]
+            mirror = torch.where(flipped, cast(Finite, self.laws[1]).linear[-1].to(still), still)
+            return [Affine(g.linear @ mirror.mT, g.shift), Affine(mirror, none)]
         if isinstance(self.group, DirectProduct) and sorted(names) == sorted((turn, f"Scale({d})")):
             size = torch.linalg.det(g.linear).pow(1 / d)[..., None, None]
             return [Affine(g.linear / size if name == turn else size * still, none) for name in names]

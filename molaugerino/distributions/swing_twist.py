@@ -75,7 +75,7 @@ class SwingTwist(GroupDistribution):
         half = self.swing.clamp_min(NARROWEST) / 2
         return math.log(math.pi) - self.twist.clamp_min(NARROWEST).log(), -2 * half.sin().log()
 
-    def divergence(self) -> Tensor:
+    def divergence(self, context: Any = None) -> Tensor:
         return torch.stack(self._nats()).sum()
 
     def widths(self) -> Tensor:

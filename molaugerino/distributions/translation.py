@@ -49,7 +49,7 @@ class TranslationBall(GroupDistribution):
         radius = self.width.to(noise.dtype) * noise[..., :1].pow(1 / 3)
         return self.group.exp(radius * sphere(noise[..., 1:]))
 
-    def divergence(self) -> Tensor:
+    def divergence(self, context: Any = None) -> Tensor:
         return 3 * (math.log(self.cap) - self.width.clamp_min(NARROWEST).log())
 
     def widths(self) -> Tensor:

@@ -78,7 +78,7 @@ class AlgebraUniform(GroupDistribution):
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         return self.group.exp(self.width.to(noise.dtype) * (2 * noise - 1))
 
-    def divergence(self) -> Tensor:
+    def divergence(self, context: Any = None) -> Tensor:
         return self._nats().sum()
 
     def log_prob(self, g: Affine, context: Any = None) -> Tensor:

@@ -42,6 +42,7 @@ class ModelCard:
         law: extents in physical units and the verdict, for readers; the parameters are tensors.
         family: of the law.
         mirror: whether the law reflects, too.
+        conditional: whether its widths depend on the molecule.
         start: the widths that a learned law started from: radians, angstrom, probability of a reflection.
         translation_cap: radius to which translations are counted, angstrom.
         eval_copies: elements a prediction is averaged over.
@@ -68,6 +69,7 @@ class ModelCard:
     law: dict[str, Any]
     family: Family
     mirror: bool
+    conditional: bool
     start: tuple[float, float, float]
     translation_cap: float
     eval_copies: int
@@ -93,7 +95,7 @@ def build(card: ModelCard, rotation: float = 0.0, translation: float = 0.0, mirr
     law: GroupDistribution = PaperBox()
     if card.augment != "paper":
         reflects = mirror if card.mirror else None
-        law = molecular_law(card.family, rotation, translation, card.translation_cap, reflects)
+        law = molecular_law(card.family, rotation, translation, card.translation_cap, reflects, card.conditional)
     return Augmented(network, law, Padded(), output_action(card.targets), eval_copies=card.eval_copies)
 
 

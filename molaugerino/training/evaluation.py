@@ -12,7 +12,7 @@ from torch import Tensor
 
 from molaugerino import paper
 from molaugerino.augment import Augmented
-from molaugerino.datasets import Frames, MoleculeSet, PaddedData, Target, World, channel_slices, in_frames
+from molaugerino.datasets import Batch, Frames, MoleculeSet, PaddedData, Target, World, channel_slices, in_frames
 from molaugerino.distributions import GroupDistribution
 from molaugerino.groups import Affine
 
@@ -46,18 +46,19 @@ def predict_rows(augmented: Augmented, data: PaddedData, rows: np.ndarray, copie
     """Predictions (rows, channels), averaged over the elements that `passes` names."""
     generator = torch.Generator().manual_seed(TEST_FRAMES_SEED)
 
-    def elements(examples: int) -> Affine:
+    def elements(batch: Batch) -> Affine:
         if passes == "identity":
             return augmented.identity()
         if passes == "own law":
-            return augmented.evaluation_elements(copies)
-        noise = augmented.distribution.noise((copies, examples), generator, device="cpu")
+            return augmented.evaluation_elements(copies, batch.x)
+        noise = augmented.distribution.noise((copies, len(batch.y)), generator, device="cpu")
         return augmented.distribution.elements(noise.to(device))
 
     order = np.argsort(data.num_atoms.numpy()[rows], kind="stable")
     size = max(1, BATCH // copies) if copies > 1 else BATCH
     device = next(augmented.parameters()).device
-    parts = [augmented(batch.x.to(device), elements(len(batch.y))).cpu() for batch in data.batches(rows[order], size)]
+    moved = (Batch(batch.x.to(device), batch.y) for batch in data.batches(rows[order], size))
+    parts = [augmented(batch.x, elements(batch)).cpu() for batch in moved]
     predictions = torch.cat(parts)
     return predictions[torch.from_numpy(np.argsort(order, kind="stable"))]
 

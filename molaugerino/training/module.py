@@ -86,7 +86,7 @@ class TrainingModule(pl.LightningModule):
         if not self.moves:
             loss = self(batch, *self._identity())
         else:
-            elements, probability = self._elements(len(batch.y))
+            elements, probability = self._elements(batch)
             if objective is not None and objective.replaces:
                 loss = self(batch, elements.detach(), probability.detach())
             else:
@@ -123,17 +123,21 @@ class TrainingModule(pl.LightningModule):
             losses = [functional_call(self, dict(given), (batch, *self._identity())) for batch in kept]
             return torch.stack(losses).mean()
 
-        return Losses(training, held_out, weights, self.optim.lr * self.schedule.weights(self.global_step))
+        rate = self.optim.lr * self.schedule.weights(self.global_step)
+        return Losses(training, held_out, weights, rate, batch.x)
 
-    def _elements(self, examples: int) -> tuple[Affine, Tensor]:
+    def _elements(self, batch: Batch) -> tuple[Affine, Tensor]:
         """Elements (branches, copies, examples) of this step: drawn for `every` at once, the first with a gradient.
 
         Drawing is many small operations, and a gradient with respect to the law needs one with
         respect to every position: once per update of the law is enough of both. There all
         branches of the discrete part are taken with their probabilities, elsewhere one is drawn.
         """
+        law, copies, examples = self.distribution, self.augmented.copies, len(batch.y)
+        if law.conditional:  # one law per molecule of this batch
+            noise = law.noise((copies, examples), stream(self.seed, NOISE, self.global_step, self.device))
+            return law.enumerated(noise, batch.x)
         cycle, place = divmod(self.global_step, self.law.every)
-        law, copies = self.distribution, self.augmented.copies
         if self._drawn is None or self._drawn[0] != cycle:
             generator = stream(self.seed, NOISE, cycle, self.device)
             noise = law.noise((self.law.every, copies, self.optim.batch), generator)
@@ -173,7 +177,8 @@ class TrainingModule(pl.LightningModule):
         for batch in self.budget(refresh):
             batch = self.transfer_batch_to_device(batch, self.device, 0)
             n = len(batch.y)
-            still, drawn = self.augmented.identity().expand(1, n), self.distribution.sample((1, n), generator)
+            still = self.augmented.identity().expand(1, n)
+            drawn = self.distribution.sample((1, n), generator, batch.x)
             both = Affine(torch.cat([still.linear, drawn.linear]), torch.cat([still.shift, drawn.shift]))
             each = self.augmented.each(batch.x, both)
             pairs.append(torch.stack([self.loss(prediction, batch.y) for prediction in each]))

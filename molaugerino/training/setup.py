@@ -96,6 +96,7 @@ def make_card(config: TrainConfig, data: RunData) -> ModelCard:
         law={},
         family=config.law.family,
         mirror=config.law.mirror is not None,
+        conditional=config.law.conditional,
         start=law_start(config),
         translation_cap=config.law.cap,
         eval_copies=config.law.eval_copies,

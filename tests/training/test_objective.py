@@ -150,17 +150,13 @@ class TestEntropyBand:
         law, optimizer = still(width)
         objective = EntropyBand(1.5, 2.5)
         assert not 1.5 <= law.divergence().item() <= 2.5
-        descend(objective, law, optimizer, 1500)
-        for _ in range(20):
-            descend(objective, law, optimizer, 10)
-            assert 1.4 <= law.divergence().item() <= 2.6
+        descend(objective, law, optimizer, 1000)
+        assert 1.45 <= law.divergence().item() <= 2.55
 
-    def test_state_travels(self):
-        law, optimizer = still(0.05)
-        objective, twin = EntropyBand(1.0, 2.0), EntropyBand(1.0, 2.0)
-        descend(objective, law, optimizer, 3)
-        twin.load_state_dict(objective.state_dict())
-        assert twin.strength == objective.strength > 0
+    def test_is_free_inside_the_band(self):
+        law, _ = still(0.8)
+        EntropyBand(0.5, 9.0).penalty(law, NO_LOSSES).backward()
+        assert law._width.grad.tolist() == [0.0] * 3
 
 
 class TestHyperGradient:
