@@ -46,7 +46,7 @@ class Product(GroupDistribution):
         parts = torch.split(noise, [law.noise_dim for law in self._laws], -1)
         product, *others = (law.elements(part, context) for law, part in zip(self._laws, parts, strict=True))
         for other in others:
-            product = product @ other
+            product = product.compose(other)
         return product
 
     def divergence(self) -> Tensor:
