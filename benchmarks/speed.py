@@ -11,13 +11,12 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from record import provenance, write
+from timing import SEED, interleaved, ratio
 from torch import Tensor
 
 from molaugerino.config import TrainConfig
@@ -26,30 +25,6 @@ from molaugerino.groups import SO3
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import Objective
 from molaugerino.training.setup import make_card, make_module, open_run_data
-
-SEED = 0
-
-
-def interleaved(jobs: dict[str, Callable[[], None]], repetitions: int) -> dict[str, np.ndarray]:
-    """Seconds of each job, repetition by repetition, the order drawn anew each time."""
-    rng = np.random.default_rng(SEED)
-    seconds: dict[str, list[float]] = {name: [] for name in jobs}
-    for repetition in range(repetitions + 5):
-        for name in rng.permutation(list(jobs)):
-            start = time.perf_counter()
-            jobs[name]()
-            if repetition >= 5:  # warm-up
-                seconds[name].append(time.perf_counter() - start)
-    return {name: np.array(values) for name, values in seconds.items()}
-
-
-def ratio(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
-    """Ratio of the medians of a and b, with a 95 % bootstrap interval over repetitions."""
-    rng = np.random.default_rng(SEED)
-    rows = rng.integers(len(a), size=(4000, len(a)))
-    boots = np.median(a[rows], 1) / np.median(b[rows], 1)
-    low, high = np.quantile(boots, [0.025, 0.975])
-    return {"ratio": float(np.median(a) / np.median(b)), "low": float(low), "high": float(high)}
 
 
 class Stepper(TrainingModule):

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from molaugerino.distributions.base import Extent, GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.groups import SO3, Affine
+from molaugerino.groups.jacobi import one_sided_jacobi
+from molaugerino.groups.precision import full_precision
 
 CAP = 1.7  # rad; where exp of the isotropic Gaussian is nearest Haar (0.012 nat), and beyond which it moves away
 NARROWEST = 1e-3  # of the cap; below, `divergence` is constant
@@ -56,6 +58,7 @@ class AlgebraGaussian(GroupDistribution):
         """A (3, 3) in radians, differentiable."""
         return CAP * capped(self._raw)
 
+    @full_precision
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         normal = torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
         return self.group.exp(normal @ self.scale.to(noise.dtype).mT)
@@ -68,7 +71,7 @@ class AlgebraGaussian(GroupDistribution):
 
     def divergence(self, context: Any = None) -> Tensor:
         covariance = self._covariance()
-        w = torch.special.ndtri(self.nodes.double().clamp(LEAST, 1 - LEAST)) @ torch.linalg.cholesky(covariance).mT
+        w = torch.special.ndtri(self.nodes.double().clamp(LEAST, 1 - LEAST)) @ torch.linalg.cholesky_ex(covariance).L.mT
         return (log_density(w, covariance).mean() + SO3.log_volume).to(self._raw.dtype)
 
     def log_prob(self, g: Affine, context: Any = None) -> Tensor:
@@ -91,6 +94,7 @@ class AlgebraGaussian(GroupDistribution):
         return [Extent("rotation angle", self.group.axes, width, mean, 180.0, "degree", nats)]
 
 
+@full_precision
 def log_density(w: Tensor, covariance: Tensor) -> Tensor:
     """log of the density at exp(w) against the Haar measure of volume 8 pi^2; coordinates w (n, 3) of any length."""
     t = w.norm(dim=-1, keepdim=True).clamp_min(1e-12)
@@ -111,26 +115,30 @@ class _Capped(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(raw: Tensor) -> Tensor:
-        u, s, vh = torch.linalg.svd(raw)
-        return (u * s.clamp_max(1)) @ vh
+    @full_precision
+    def forward(raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        us, s, v = one_sided_jacobi(raw)
+        capped = (us / s.clamp_min(1).unsqueeze(-2)) @ v.mT
+        return capped.to(raw.dtype), us, s, v
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*output[1:])
+        ctx.mark_non_differentiable(*output[1:])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (raw,) = ctx.saved_tensors
-        u, s, vh = torch.linalg.svd(raw.detach())
-        along = (u.mT @ gradient @ vh.mT).diagonal()
+    @full_precision
+    def backward(ctx: Any, gradient: Tensor, *_: Tensor) -> Tensor:
+        us, s, v = ctx.saved_tensors
+        u = us / s.clamp_min(1).unsqueeze(-2)  # left singular vectors where it matters
+        along = (u * (gradient.to(v.dtype) @ v)).sum(-2)
         leaving = torch.where((s >= 1) & (along < 0), along, 0.0)
-        return gradient - (u * leaving) @ vh
+        return gradient - ((u * leaving.unsqueeze(-2)) @ v.mT).to(gradient.dtype)
 
 
 def capped(raw: Float[Tensor, "3 3"]) -> Float[Tensor, "3 3"]:
     """`raw` with its singular values clamped to one, as `bounded` clamps numbers."""
-    return cast(Tensor, _Capped.apply(raw))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Capped.apply(raw)[0])  # type: ignore[no-untyped-call]
 
 
 def square_matrix(

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from molaugerino.errors import UserError, check_range
-from molaugerino.groups import Affine, Group
+from molaugerino.groups import Affine, Group, MatrixGroup
 
 ROUNDING = 16  # in units of the elements' precision: by how much a law's own samples may fall outside its support
 LEAST_ROUNDING = 1e-12  # what the logarithm of a matrix adds in float64
@@ -60,6 +60,12 @@ class GroupDistribution(nn.Module, ABC):
     noise_dim: int
     branches: int = 1
     conditional: bool = False
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> GroupDistribution:
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if isinstance(self.group, MatrixGroup):  # its constants follow the parameters
+            self.group = self.group.to(next(self.parameters()).device)
+        return self
 
     def noise(
         self,
@@ -130,17 +136,18 @@ class _Bounded(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(raw: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        return raw.clamp(low, high)
+    def forward(raw: Tensor, high: float | Tensor, low: float) -> Tensor:
+        return raw.clamp(max=high).clamp_min(low)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float | Tensor, float], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+        _, ctx.high, ctx.low = inputs
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        raw, low, high = ctx.saved_tensors
-        leaves = ((raw >= high) & (gradient < 0)) | ((raw <= low) & (gradient > 0))
+        (raw,) = ctx.saved_tensors
+        leaves = torch.where(gradient < 0, raw >= ctx.high, (raw <= ctx.low) & (gradient > 0))
         return gradient.masked_fill(leaves, 0.0), None, None
 
 
@@ -150,8 +157,7 @@ def bounded(raw: Tensor, high: float | Tensor, low: float = 0.0) -> Tensor:
     torch.clamp would trap a parameter that momentum has carried past the bound, and a
     sigmoid would never get there.
     """
-    limit = high if isinstance(high, Tensor) else raw.new_full((), high)
-    return cast(Tensor, _Bounded.apply(raw, torch.full_like(limit, low), limit))  # type: ignore[no-untyped-call]
+    return cast(Tensor, _Bounded.apply(raw, high, low))  # type: ignore[no-untyped-call]
 
 
 def within(size: Tensor, width: Tensor, g: Affine) -> Tensor:

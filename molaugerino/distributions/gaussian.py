@@ -14,6 +14,7 @@ from molaugerino.distributions.algebra_gaussian import LEAST, capped, square_mat
 from molaugerino.distributions.base import Extent, GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.groups import T3, Affine
+from molaugerino.groups.precision import full_precision
 
 NARROWEST = 1e-3  # of the cap; below, `divergence` is constant
 
@@ -52,10 +53,12 @@ class TranslationGaussian(GroupDistribution):
         """A (3, 3) in angstrom, differentiable."""
         return self.cap * capped(self._raw)
 
+    @full_precision
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         normal = torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
         return self.group.exp(normal @ self.scale.to(noise.dtype).mT)
 
+    @full_precision
     def divergence(self, context: Any = None) -> Tensor:
         ratio = capped(self._raw)
         covariance = ratio @ ratio.mT

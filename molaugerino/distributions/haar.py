@@ -89,24 +89,21 @@ class HaarBall(GroupDistribution):
 class _HaarRadius(torch.autograd.Function):
     """r(u, w) with its implicit derivative dr/dw = -F_w / F_r, F = r^3 tanc(w^2 r^2) - u tanc(w^2) = 0.
 
-    F is (wr - sin wr) - u (w - sin w) over w^3, which stays regular at w = 0. The backward is
-    made of differentiable functions of the saved r and w, so it can be differentiated again.
+    F is (wr - sin wr) - u (w - sin w) over w^3, which stays regular at w = 0. To be differentiated
+    again, the backward is made of differentiable functions of the saved r and w.
     """
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(u: Tensor, width: Tensor) -> Tensor:
-        w = width.double()
-        scale = tanc(w.square())
-        y = (6 * scale * u.double()).pow(1 / 3)  # r to third order; w y is x to third order
+        w, level = width.double(), u.double()
+        y = (6 * tanc(w.square()) * level).pow(1 / 3)  # r to third order; w y is x to third order
         v = (w * y).square()
         r = y * (1 + v * (1 / 60 + v * (1 / 1400 + v * (1 / 25200 + v * (43 / 17248000)))))
-        x = w * r
-        level = u.double() * (w - w.sin())
+        start = x = w * r
+        level = level * (w - w.sin())
         for _ in range(2):  # the series is good to half a per cent up to pi, and exact below 0.1
-            x = x - (x - x.sin() - level) / (2 * (x / 2).sin().square()).clamp_min(1e-30)
-        return torch.where(w * r > 0.1, x / w, r).clamp_max(1.0).to(u.dtype)
+            x = x - (x - x.sin() - level) / (1 - x.cos()).clamp_min(1e-6)
+        return torch.where(start > 0.1, x / w, r).clamp_max(1.0).to(u.dtype)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -115,12 +112,25 @@ class _HaarRadius(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:
-        u, width, r = ctx.saved_tensors
-        return None, (gradient * _radius_slope(u, width, r)).sum_to_size(width.shape)
+        slope = _radius_slope if torch.is_grad_enabled() else _quick_slope
+        return None, (gradient * slope(*ctx.saved_tensors)).sum_to_size(ctx.saved_tensors[1].shape)
+
+
+class _ForwardHaarRadius(_HaarRadius):
+    """With forward-mode derivatives and batching, which torch.compile does not take."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def jvp(ctx: Any, _: Tensor | None, tangent: Tensor) -> Tensor:
         return tangent * _radius_slope(*ctx.saved_tensors)
+
+
+def _quick_slope(u: Tensor, width: Tensor, r: Tensor) -> Tensor:
+    """dr/dw = (dx/dw - r) / w with x = wr: loses digits to cancellation at w -> 0, w times it does not."""
+    w = width.double().clamp_min(1e-6) / 2
+    share = w.sin() / (w * r).sin().clamp_min(1e-30)  # dx/dw = u (1 - cos w) / (1 - cos x)
+    return ((u * share * share - r) / (2 * w)).to(r.dtype)
 
 
 def _radius_slope(u: Tensor, width: Tensor, r: Tensor) -> Tensor:
@@ -136,15 +146,15 @@ def haar_radius(u: Tensor, width: Tensor) -> Tensor:
     The start is the reverted series x = y + y^3/60 + y^5/1400 + ..., y^3 = 6 (x - sin x), of
     x = wr; two Newton steps make it exact.
     """
-    return cast(Tensor, _HaarRadius.apply(u, width))  # type: ignore[no-untyped-call]
+    function = _HaarRadius if torch.compiler.is_compiling() else _ForwardHaarRadius
+    return cast(Tensor, function.apply(u, width))  # type: ignore[no-untyped-call]
 
 
 def sphere(noise: Tensor) -> Tensor:
     """Uniform unit vectors (*batch, 3) from uniform numbers (*batch, 2) (Archimedes)."""
-    z = 2 * noise[..., 0] - 1
-    phi = 2 * math.pi * noise[..., 1]
-    rho = (1 - z.square()).clamp_min(0).sqrt()
-    return torch.stack([rho * phi.cos(), rho * phi.sin(), z], -1)
+    u, phi = noise[..., 0], 2 * math.pi * noise[..., 1]
+    rho = 2 * (u - u * u).sqrt()
+    return torch.stack([rho * phi.cos(), rho * phi.sin(), 2 * u - 1], -1)
 
 
 def mean_angle(w: float) -> float:

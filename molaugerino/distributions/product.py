@@ -54,7 +54,7 @@ class Product(GroupDistribution):
         parts = torch.split(noise, [law.noise_dim for law in self.laws], -1)
         product, *others = (law.elements(part, context) for law, part in zip(self.laws, parts, strict=True))
         for other in others:
-            product = product @ other
+            product = product.compose(other)
         return product
 
     def enumerated(self, noise: Tensor, context: Any = None) -> tuple[Affine, Tensor]:
@@ -63,7 +63,7 @@ class Product(GroupDistribution):
         pairs = [law.enumerated(part, context) for law, part in zip(self.laws, parts, strict=True)]
         product, probability = pairs[0]
         for g, p in pairs[1:]:
-            product = (product.unsqueeze(1) @ g.unsqueeze(0)).reshape(-1, *batch)
+            product = product.unsqueeze(1).compose(g.unsqueeze(0)).reshape(-1, *batch)
             probability = torch.outer(probability, p.to(probability)).flatten()
         return product, probability
 

@@ -68,8 +68,9 @@ class SwingTwist(GroupDistribution):
         phi = 2 * math.pi * noise[..., 2]
         zero = torch.zeros_like(turn)
         swung = SO3.exp(torch.stack([tilt * phi.cos(), tilt * phi.sin(), zero], -1))
-        frame = SO3.exp(self._frame.to(noise.dtype))
-        return frame @ (swung @ SO3.exp(torch.stack([zero, zero, turn], -1))) @ frame.inverse()
+        turned = swung.compose(SO3.exp(torch.stack([zero, zero, turn], -1)))
+        frame = self._frame.to(noise.dtype)
+        return SO3.exp(frame).compose(turned).compose(SO3.exp(-frame))
 
     def _nats(self) -> tuple[Tensor, Tensor]:
         half = self.swing.clamp_min(NARROWEST) / 2

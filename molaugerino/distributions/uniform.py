@@ -93,7 +93,7 @@ class AlgebraUniform(GroupDistribution):
     def _nats(self) -> Tensor:
         """Per axis; the volume element, which couples the rotations, is shared out evenly among them."""
         width = self.width.clamp_min(NARROWEST)
-        mean_log_jacobian = self.weights @ self.group.log_jacobian(self.nodes * width)
+        mean_log_jacobian = (self.weights * self.group.log_jacobian(self.nodes * width)).sum()
         shared = (self.group.log_volume - mean_log_jacobian) / self.turning.sum().clamp_min(1)
         return torch.where(self.turning, shared, (2 * self.limits).log()) - (2 * width).log()
 

@@ -10,13 +10,14 @@ the points are atoms, angles in radians.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from molaugerino.errors import UserError
+from molaugerino.groups.precision import full_precision
 
 
 @dataclass(frozen=True)
@@ -56,23 +57,38 @@ class Affine:
         return tuple(self.shift.shape[:-1])
 
     @property
+    def device(self) -> torch.device:
+        return self.shift.device
+
+    @property
     def dim(self) -> int:
         return self.shift.shape[-1]
 
     def __matmul__(self, other: Affine) -> Affine:
-        """Composition: first `other`, then `self`; batch shapes broadcast."""
+        return self.compose(other)
+
+    @full_precision
+    def compose(self, other: Affine) -> Affine:
+        """self @ other, by a name that torch.compile follows: first `other`, then `self`; batch shapes broadcast."""
         return Affine(self.linear @ other.linear, (self.linear @ other.shift.unsqueeze(-1)).squeeze(-1) + self.shift)
 
+    @full_precision
     def inverse(self) -> Affine:
         """x -> A^-1 (x - b)."""
         linear = torch.linalg.inv_ex(self.linear).inverse  # inv would wait for the device to report singular ones
         return Affine(linear, -(linear @ self.shift.unsqueeze(-1)).squeeze(-1))
 
+    @full_precision
     def __call__(self, points: Float[Tensor, "*batch points d"]) -> Float[Tensor, "*batch points d"]:
         """Move a set of points per element: rows are points, so x A^T + b."""
+        self._check(points)
+        if points.dim() == 3 and points.shape[:1] == self.batch_shape:  # one kernel instead of two
+            return torch.baddbmm(self.shift.unsqueeze(-2), points, self.linear.mT)
+        return points @ self.linear.mT + self.shift.unsqueeze(-2)
+
+    def _check(self, points: Tensor) -> None:
         if points.dim() < 2 or points.shape[-1] != self.dim:
             raise UserError(f"`points` must have shape (*batch, points, {self.dim}), got {tuple(points.shape)}")
-        return points @ self.linear.mT + self.shift.unsqueeze(-2)
 
     def __getitem__(self, index: Tensor | slice | int) -> Affine:
         """Select along the first batch dimension."""
@@ -93,3 +109,19 @@ class Affine:
 
     def to(self, target: torch.dtype | torch.device | Tensor) -> Affine:
         return Affine(self.linear.to(target), self.shift.to(target))
+
+
+@dataclass(frozen=True)
+class Shift(Affine):
+    """Maps x -> x + b, known to be that: no matrix is multiplied by the identity."""
+
+    def compose(self, other: Affine) -> Affine:
+        shift = self.shift + other.shift
+        return replace(other, linear=other.linear.expand(*shift.shape, self.dim), shift=shift)
+
+    def inverse(self) -> Affine:
+        return replace(self, shift=-self.shift)
+
+    def __call__(self, points: Float[Tensor, "*batch points d"]) -> Float[Tensor, "*batch points d"]:
+        self._check(points)
+        return points + self.shift.unsqueeze(-2)

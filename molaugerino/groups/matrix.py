@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Sequence
 
 import torch
@@ -10,11 +12,13 @@ from torch import Tensor
 
 from molaugerino.errors import UserError, check_last_dims
 from molaugerino.groups.affine import Affine
+from molaugerino.groups.precision import full_precision
 from molaugerino.groups.so import SO2, SO3, homogeneous
 
 CLOSED = 1e-6  # relative; brackets of generators may leave their span by rounding only
 ROOT_STEPS = (14, 7, 6, 6, 6)  # of each square root; five turn a rotation by pi into one by 0.1
 LOG_TERMS = 10
+SQUARINGS = 8  # of exp: the series is exact to rounding for matrices of norm up to 70 in float64, 400 in float32
 
 
 class MatrixGroup:
@@ -78,25 +82,37 @@ class MatrixGroup:
             )
         return coordinates
 
+    def to(self, device: torch.device | str) -> MatrixGroup:
+        """The same group with its constants on `device`, so that nothing is copied there in each call."""
+        moved = copy.copy(self)
+        moved.generators = self.generators.to(device)
+        moved._dual, moved._structure = self._dual.to(device), self._structure.to(device)
+        return moved
+
+    @full_precision
     def hat(self, xi: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch h h"]:
         check_last_dims("xi", xi, self.dim)
         return torch.tensordot(xi, self.generators.to(xi), 1)
 
+    @full_precision
     def vee(self, matrix: Float[Tensor, "*batch h h"]) -> Float[Tensor, "*batch dim"]:
         """Coordinates of an algebra element."""
         return matrix.flatten(-2) @ self._dual.to(matrix)
 
     def exp(self, xi: Float[Tensor, "*batch dim"]) -> Affine:
-        return _affine(torch.linalg.matrix_exp(self.hat(xi)))
+        return _affine(matrix_exp(self.hat(xi)))
 
+    @full_precision
     def log(self, g: Affine) -> Float[Tensor, "*batch dim"]:
         return self.vee(matrix_log(_matrix(g)))
 
+    @full_precision
     def adjoint(self, g: Affine) -> Float[Tensor, "*batch dim dim"]:
         m, back = _matrix(g), _matrix(g.inverse())
         moved = m.unsqueeze(-3) @ self.generators.to(m) @ back.unsqueeze(-3)
         return self.vee(moved).mT
 
+    @full_precision
     def log_jacobian(self, xi: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
         """log |det (1 - exp(-ad)) / ad|: of the left-invariant measure where left and right differ."""
         ad = torch.tensordot(xi, self._structure.to(xi), 1).mT
@@ -104,10 +120,31 @@ class MatrixGroup:
         block = torch.zeros(*ad.shape[:-2], 2 * k, 2 * k, dtype=ad.dtype, device=ad.device)
         eye = torch.eye(k, dtype=ad.dtype, device=ad.device).expand_as(ad)
         upper = torch.cat([-ad, eye], -1)  # exp of [[-ad, 1], [0, 0]] holds the integral of exp(-s ad), s from 0 to 1
-        whole = torch.linalg.matrix_exp(torch.cat([upper, block[..., k:, :]], -2))
+        whole = matrix_exp(torch.cat([upper, block[..., k:, :]], -2))
         return torch.linalg.slogdet(whole[..., :k, k:]).logabsdet
 
 
+@full_precision
+def matrix_exp(m: Float[Tensor, "*batch h h"]) -> Float[Tensor, "*batch h h"]:
+    """exp(M) by scaling and squaring with fixed counts, where torch.linalg.matrix_exp asks the host for the norms.
+
+    exp(M) - 1 is squared rather than exp(M), so that nothing is lost however small the scaled matrix is.
+    """
+    eye = torch.eye(m.shape[-1], dtype=m.dtype, device=m.device)
+    a = m / 2**SQUARINGS
+    square = a @ a
+    cube = square @ a
+    # sum a^k / k!, k = 1 to 12, in blocks of three (Paterson, Stockmeyer)
+    blocks = [sum(p / math.factorial(k + n) for n, p in enumerate((a, square, cube))) for k in (10, 7, 4, 1)]
+    total = blocks[0]
+    for block in blocks[1:]:
+        total = block + cube @ total
+    for _ in range(SQUARINGS):
+        total = 2 * total + total @ total
+    return total + eye
+
+
+@full_precision
 def matrix_log(m: Float[Tensor, "*batch h h"]) -> Float[Tensor, "*batch h h"]:
     """Principal logarithm of matrices without eigenvalues on the closed negative half-axis."""
     eye = torch.eye(m.shape[-1], dtype=m.dtype, device=m.device)

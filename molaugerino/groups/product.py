@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -47,10 +49,15 @@ class DirectProduct(MatrixGroup):
                 "MatrixGroup, or use SE2 or SE3 for rotations with translations"
             )
 
+    def to(self, device: torch.device | str) -> DirectProduct:
+        moved = cast(DirectProduct, super().to(device))
+        moved.groups = [group.to(device) if isinstance(group, MatrixGroup) else group for group in self.groups]
+        return moved
+
     def exp(self, xi: Float[Tensor, "*batch dim"]) -> Affine:
         check_last_dims("xi", xi, self.dim)
         parts = torch.split(xi, [group.dim for group in self.groups], -1)
         product, *others = (group.exp(part) for group, part in zip(self.groups, parts, strict=True))
         for other in others:
-            product = product @ other
+            product = product.compose(other)
         return product

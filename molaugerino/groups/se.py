@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molaugerino.errors import check_last_dims
-from molaugerino.groups.affine import Affine
+from molaugerino.groups.affine import Affine, Shift
 from molaugerino.groups.algebra import cosc, cotc, hat, sinc, tanc
 from molaugerino.groups.so import SO2, SO3, homogeneous, rotation, rotation_vector, sign
 
@@ -31,7 +31,7 @@ class _Translations:
     def exp(cls, xi: Float[Tensor, "*batch d"]) -> Affine:
         check_last_dims("xi", xi, cls.dim)
         eye = torch.eye(cls.dim, dtype=xi.dtype, device=xi.device)
-        return Affine(eye.expand(*xi.shape, cls.dim), xi)
+        return Shift(eye.expand(*xi.shape, cls.dim), xi)
 
     @classmethod
     def log(cls, g: Affine) -> Float[Tensor, "*batch d"]:
@@ -146,7 +146,7 @@ class SE3:
     def adjoint(g: Affine) -> Float[Tensor, "*batch 6 6"]:
         r = g.linear
         upper = torch.cat([r, torch.zeros_like(r)], -1)
-        lower = torch.cat([hat(g.shift) @ r, r], -1)
+        lower = torch.cat([torch.linalg.cross(g.shift.unsqueeze(-1), r, dim=-2), r], -1)
         return torch.cat([upper, lower], -2)
 
     @staticmethod

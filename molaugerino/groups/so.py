@@ -12,6 +12,7 @@ from torch import Tensor
 from molaugerino.errors import check_last_dims
 from molaugerino.groups.affine import Affine
 from molaugerino.groups.algebra import angle_per_sine, cosc, cosc_slope, hat, sinc, tanc
+from molaugerino.groups.precision import full_precision
 
 
 def homogeneous(linear: Float[Tensor, "*batch d d"], shift: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch h h"]:
@@ -125,23 +126,28 @@ def sign(g: Affine) -> Float[Tensor, "*batch 1 1"]:
 
 def rotation(w: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """Rodrigues' formula: R = (1 - b s) I + a K + b w w^T with s = t^2 = |w|^2, a = sin t / t, b = (1 - cos t) / s."""
-    return cast(Tensor, _Rotation.apply(w))  # type: ignore[no-untyped-call]
+    function = _Rotation if torch.compiler.is_compiling() else _ForwardRotation
+    return cast(Tensor, function.apply(w))  # type: ignore[no-untyped-call]
 
 
 class _Rotation(torch.autograd.Function):
     """Rodrigues' formula and its derivative in few operations; to be differentiated again, through the smooth series.
 
     With the incoming gradient G, its trace T and A = (G21 - G12, G02 - G20, G10 - G01),
-    dL/dw = a A + b (G + G^T) w - 2 b T w + 2 w (a' A.w + b' (w.G w - s T)),   ' = d/ds.
+    dL/dw = a A + b (G + G^T - 2 T) w + w (2 a' A.w + b' w.(G + G^T - 2 T) w),   ' = d/ds.
     Near the identity a' and b' lose their digits to cancellation, but what they multiply vanishes faster.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(w: Tensor) -> Tensor:
-        a, b, _, _ = _quick(_components(w))
-        return _assemble(w, a, b)
+        v = w.movedim(-1, 0).contiguous()
+        a, b, cosine, _ = _quick(v)
+        after, last = _cyclic(v)
+        turn, even = a * v, b * after * last
+        p, q = even + turn, even - turn
+        d = torch.addcmul(cosine, b, v * v)
+        rows = torch.stack([d[0], q[2], p[1], p[2], d[1], q[0], q[1], p[0], d[2]], -1)
+        return rows.reshape(*w.shape, 3)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -149,65 +155,64 @@ class _Rotation(torch.autograd.Function):
         ctx.save_for_forward(*inputs)
 
     @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (w,) = ctx.saved_tensors
+        v = w.movedim(-1, 0).contiguous()
+        a, b, a_slope, b_slope = _smooth(v) if torch.is_grad_enabled() else _slopes(v)
+        g00, g01, g02, g10, g11, g12, g20, g21, g22 = gradient.flatten(-2).unbind(-1)
+        lower, upper = torch.stack([g21, g02, g10]), torch.stack([g12, g20, g01])
+        diagonal = torch.stack([g00, g11, g22])
+        twist, (after, last), (g_after, g_last) = lower - upper, _cyclic(v), _cyclic(lower + upper)
+        stretch = after * g_last + last * g_after - 2 * v * (diagonal.sum(0) - diagonal)  # (G + G^T - 2 T) w
+        radial = 2 * a_slope * (v * twist).sum(0) + b_slope * (v * stretch).sum(0)
+        return (a * twist + b * stretch + radial * v).movedim(0, -1)
+
+
+class _ForwardRotation(_Rotation):
+    """With forward-mode derivatives and batching, which torch.compile does not take."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    @full_precision
     def jvp(ctx: Any, tangent: Tensor) -> Tensor:
         """dR = hat(J dw) R, J = I + (1 - cos t) / t^2 K + (t - sin t) / t^3 K^2."""
         (w,) = ctx.saved_tensors
-        s = w.square().sum(-1)
+        s = w.square().sum(-1, keepdim=True)
+        a, b = sinc(s).unsqueeze(-1), cosc(s)
         turned = torch.linalg.cross(w, tangent)
-        velocity = tangent + cosc(s)[..., None] * turned + tanc(s)[..., None] * torch.linalg.cross(w, turned)
-        return hat(velocity) @ _assemble(w, sinc(s), cosc(s))
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (w,) = ctx.saved_tensors
-        x, y, z = xyz = _components(w)
-        a, b, a_slope, b_slope = _smooth(xyz) if torch.is_grad_enabled() else _quick(xyz)
-        g = gradient.flatten(-2).movedim(-1, 0).contiguous()
-        g00, g01, g02, g10, g11, g12, g20, g21, g22 = g.unbind(0)
-        twist = g21 - g12, g02 - g20, g10 - g01
-        xy, xz, yz = g01 + g10, g02 + g20, g12 + g21
-        stretch = (  # (G + G^T - 2 T) w
-            y * xy + z * xz - 2 * x * (g11 + g22),
-            x * xy + z * yz - 2 * y * (g00 + g22),
-            x * xz + y * yz - 2 * z * (g00 + g11),
-        )
-        along = x * twist[0] + y * twist[1] + z * twist[2]
-        bent = x * stretch[0] + y * stretch[1] + z * stretch[2]  # 2 (w.G w - s T)
-        radial = 2 * a_slope * along + b_slope * bent
-        return torch.stack([a * t + b * v + radial * c for t, v, c in zip(twist, stretch, xyz, strict=True)], -1)
+        velocity = tangent + b * turned + tanc(s) * torch.linalg.cross(w, turned)
+        eye = torch.eye(3, dtype=w.dtype, device=w.device)
+        r = (1 - b * s).unsqueeze(-1) * eye + a * hat(w) + (b * w).unsqueeze(-1) * w.unsqueeze(-2)
+        return hat(velocity) @ r
 
 
-def _components(w: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    x, y, z = w.movedim(-1, 0).contiguous().unbind(0)  # contiguous: several times faster than strided
-    return x, y, z
+def _cyclic(v: Tensor) -> tuple[Tensor, Tensor]:
+    """(y, z, x) and (z, x, y), stacked along the first dimension."""
+    twice = torch.cat([v, v[:2]])
+    return twice[1:4], twice[2:]
 
 
-def _quick(xyz: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """a and b, exact to rounding at any t by the half angle, and a', b', which are not near 0."""
-    x, y, z = xyz
-    half = (x * x + y * y + z * z).sqrt().clamp_min(1e-15) / 2
+def _quick(v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """a, b and cos t, exact to rounding at any t by the half angle, and (t / 2)^2."""
+    half = v.square().sum(0).sqrt().clamp_min(1e-15) / 2
     sine = half.sin()
     k = sine / half
-    a, b = k * half.cos(), k * k / 2
-    twice = 8 * half * half
-    return a, b, (1 - 2 * sine * sine - a) / twice, (a - 2 * b) / twice
+    return k * half.cos(), k * k / 2, 1 - 2 * sine * sine, half * half
 
 
-def _smooth(xyz: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _slopes(v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """a, b, a', b'; the last two lose their digits near 0."""
+    a, b, cosine, quarter = _quick(v)
+    twice = 8 * quarter
+    return a, b, (cosine - a) / twice, (a - 2 * b) / twice
+
+
+def _smooth(v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """a, b, a', b', exact and differentiable everywhere."""
-    x, y, z = xyz
-    s = x * x + y * y + z * z
+    s = v.square().sum(0)
     b = cosc(s)
     return sinc(s), b, (tanc(s) - b) / 2, cosc_slope(s)
-
-
-def _assemble(w: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    x, y, z = _components(w)
-    ax, ay, az = a * x, a * y, a * z
-    bx, by, bz = b * x, b * y, b * z
-    xx, yy, zz, xy, xz, yz = bx * x, by * y, bz * z, bx * y, bx * z, by * z
-    rows = [1 - (yy + zz), xy - az, xz + ay, xy + az, 1 - (xx + zz), yz - ax, xz - ay, yz + ax, 1 - (xx + yy)]
-    return torch.stack(rows, -1).reshape(*w.shape[:-1], 3, 3)
 
 
 def rotation_vector(r: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:

@@ -25,7 +25,7 @@ class Points:
     def act(self, g: Affine, value: Any, index: Tensor | None = None) -> Any:
         moved = copy.copy(value)
         own = g.to(value.pos.dtype)[self.index(value) if index is None else index]
-        moved.pos = (own.linear @ value.pos.unsqueeze(-1)).squeeze(-1) + own.shift
+        moved.pos = own(value.pos.unsqueeze(-2)).squeeze(-2)
         return moved
 
     def count(self, x: Any) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from molaugerino.errors import UserError
 from molaugerino.groups import Affine
+from molaugerino.groups.precision import full_precision
 from molaugerino.spaces.base import Action
 
 
@@ -33,6 +34,7 @@ class Vector:
         self.per_point = per_point
         self.axial = axial
 
+    @full_precision
     def act(
         self, g: Affine, value: Shaped[Tensor, "rows *more components"], index: Tensor | None = None
     ) -> Shaped[Tensor, "rows *more components"]:
@@ -41,7 +43,7 @@ class Vector:
         linear = g.linear if index is None else g.linear[index]
         if self.axial:
             linear = linear * torch.linalg.det(linear).sign()[..., None, None]
-        flat = value.reshape(len(value), -1, g.dim)
+        flat = value.reshape(len(value), -1, g.dim).to(linear.dtype)  # a model under autocast may answer in bfloat16
         return (flat @ linear.mT).reshape(value.shape)
 
 
