@@ -190,7 +190,7 @@ class _Trial:
             for axis, extent in _generators(law, kind):
                 nats, before = _nats(law, widest, kind, axis), _nats(first, widest, kind, axis)
                 rise, error, response = self.force(kind, axis)
-                verdict, reason = self.judge(nats, rise, error, response, allowed)
+                verdict, reason = judged(nats, rise, error, response, level, self.constant, allowed)
                 shown = None if axis is None else tuple(axis.tolist())
                 evidence = (nats, before - nats, rise, error, response, verdict, reason)
                 findings.append(Finding(kind, shown, extent, UNITS[kind], *evidence))
@@ -213,26 +213,33 @@ class _Trial:
         rise = torch.cat(rises)
         return float(rise.mean()), float(rise.std()) / math.sqrt(len(rise)), float(torch.cat(moves).mean())
 
-    def judge(self, nats: float, rise: float, error: float, response: float, allowed: float) -> tuple[Verdict, str]:
-        level = float(self.identity.mean())
-        costs = f"forcing it costs {rise:.2g} +- {error:.1g}, {allowed:.2g} allowed"
-        if nats <= WIDE:
-            if level > LEARNED * self.constant:
-                return (
-                    "undecided",
-                    "the law is free here, but the network has not learned the label well enough to tell",
-                )
-            if rise - 2 * error > allowed:
-                return "undecided", f"the law is free here, yet {costs}"
-            return "kept", f"the law is {nats:.2g} nats from its widest, and {costs}"
-        if rise - 2 * error <= allowed:
-            return "undecided", f"the law stayed narrow ({nats:.2g} nats), yet {costs}: train longer"
-        if level > LEARNED * response:
-            return (
-                "undecided",
-                f"{costs}, but the network's loss {level:.2g} is not below half its response {response:.2g}",
-            )
-        return "broken", f"the law stayed {nats:.2g} nats from its widest, and {costs}"
+
+def judged(
+    nats: float, rise: float, error: float, response: float, level: float, constant: float, allowed: float
+) -> tuple[Verdict, str]:
+    """The verdict on a generator, and the reason.
+
+    Args:
+        nats: of its law to the widest.
+        rise: of the loss when it is forced to its widest, with its standard error.
+        error: see `rise`.
+        response: how far the prediction moves then.
+        level: loss at the identity.
+        constant: loss of the best constant.
+        allowed: rise that the loss budget allows.
+    """
+    costs = f"forcing it costs {rise:.2g} +- {error:.1g}, {allowed:.2g} allowed"
+    if nats <= WIDE:
+        if level > LEARNED * constant:
+            return "undecided", "the law is free here, but the network has not learned the label well enough to tell"
+        if rise - 2 * error > allowed:
+            return "undecided", f"the law is free here, yet {costs}"
+        return "kept", f"the law is {nats:.2g} nats from its widest, and {costs}"
+    if rise - 2 * error <= allowed:
+        return "undecided", f"the law stayed narrow ({nats:.2g} nats), yet {costs}: train longer"
+    if level > LEARNED * response:
+        return "undecided", f"{costs}, but the network's loss {level:.2g} is not below half its response {response:.2g}"
+    return "broken", f"the law stayed {nats:.2g} nats from its widest, and {costs}"
 
 
 def _vectors(law: GroupDistribution, kind: Kind) -> Tensor:
