@@ -62,8 +62,8 @@ class HaarBall(GroupDistribution):
         width = self.width.to(noise.dtype)
         if self.group.dim == 1:
             return self.group.exp(width * (2 * noise - 1))
-        angle = width * haar_radius(noise[..., 0], width)
-        return self.group.exp(angle.unsqueeze(-1) * sphere(noise[..., 1:]))
+        axis = sphere(noise[..., 1:])
+        return SO3.turn(width * haar_radius(noise[..., 0], width), axis)
 
     def divergence(self, context: Any = None) -> Tensor:
         width = self.width.double().clamp_min(NARROWEST)  # in float64, w - sin w keeps nine digits down to there

@@ -62,7 +62,7 @@ class IGSO3(GroupDistribution):
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         angle = igso_angle(noise[..., 0], self.sigma.to(noise.dtype))
-        return self.group.exp(angle.unsqueeze(-1) * sphere(noise[..., 1:]))
+        return SO3.turn(angle, sphere(noise[..., 1:]))
 
     def divergence(self, context: Any = None) -> Tensor:
         sigma = self.sigma.double()

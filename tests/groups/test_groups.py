@@ -271,3 +271,25 @@ class TestProducts:
             DirectProduct(SO3, T3)
         with pytest.raises(UserError, match="on the same space, got SO"):
             DirectProduct(SO3, SO2)
+
+
+class TestTurns:
+    @pytest.mark.parametrize("dtype", TOLERANCE)
+    @pytest.mark.parametrize("size", SIZES)
+    def test_exp_of_angle_times_axis(self, size, dtype):
+        axis = torch.nn.functional.normalize(coordinates(SO3, 1.0), dim=-1).to(dtype)
+        angle = torch.full((64,), size, dtype=dtype)
+        assert distance(SO3.turn(angle, axis), SO3.exp(size * axis)) < TOLERANCE[dtype]
+
+    @pytest.mark.parametrize("size", [0.0, 1e-9, 2.0, math.pi])
+    def test_derivatives(self, size):
+        axis = torch.nn.functional.normalize(coordinates(SO3, 1.0, count=2), dim=-1)
+        angle = torch.full((2,), size, dtype=torch.float64, requires_grad=True)
+        assert gradcheck(lambda t: SO3.turn(t, axis).linear, angle, check_forward_ad=True)
+        assert gradgradcheck(lambda t: SO3.turn(t, axis).linear, angle)
+
+    def test_under_transforms(self):
+        axis, angle = torch.eye(3, dtype=torch.float64), torch.arange(3, dtype=torch.float64)
+        rows = torch.func.vmap(torch.func.jacrev(lambda t, n: SO3.turn(t, n).linear))(angle, axis)
+        columns = torch.func.vmap(torch.func.jacfwd(lambda t, n: SO3.turn(t, n).linear))(angle, axis)
+        assert (rows - columns).abs().max() < 1e-12
