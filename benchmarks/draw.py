@@ -74,10 +74,10 @@ def laws_table(content: dict[str, Any]) -> str:
         rows.append(
             [
                 f"`{label}`",
-                spread([law["rotation_width_degree"] for law in laws], 1),
+                spread([law["parts"]["rotation angle"]["width"] for law in laws], 1),
                 spread([math.degrees(r["mean_rotation_rad"]) for r in runs], 1),
-                spread([law["rotation_nats"] for law in laws], 3),
-                spread([law["translation_width_angstrom"] for law in laws], 2),
+                spread([law["parts"]["rotation angle"]["nats"] for law in laws], 3),
+                spread([law["parts"]["translation"]["width"] for law in laws], 2),
                 f"{spread(cells['random', 1], 3)} {unit}",
                 f"{spread(cells['random', 16], 3)} {unit}",
                 f"{mean(cells['mean']):.3f} {unit}",

@@ -39,7 +39,7 @@ def one(label: str, seed: int, minutes: float) -> dict[str, Any]:
         "label": label,
         "seed": seed,
         "minutes": minutes,
-        "mean_rotation_rad": math.radians(run.law["rotation_mean_degree"]),
+        "mean_rotation_rad": math.radians(run.law["parts"]["rotation angle"]["mean"]),
         "law": run.law,
         "results": [r._asdict() for r in run.results],
         "path": [[int(r["step"]), round(float(r[ROTATION]), 2), round(float(r[TRANSLATION]), 3)] for r in rows],
@@ -60,9 +60,10 @@ def main() -> None:
                 continue
             runs.append(one(label, seed, options.minutes) | {"commit": origin["commit"]})
             law = runs[-1]["law"]
-            shown = f"rotation {law['rotation_width_degree']:.1f} degree ({law['rotation_nats']:.3f} nats from Haar)"
+            turn, shift = law["parts"]["rotation angle"], law["parts"]["translation"]
+            shown = f"rotation {turn['width']:.1f} degree ({turn['nats']:.3f} nats from Haar)"
             shown += (
-                f", mean {runs[-1]['mean_rotation_rad']:.3f} rad, translation {law['translation_width_angstrom']:.2f} A"
+                f", mean {runs[-1]['mean_rotation_rad']:.3f} rad, translation {shift['width']:.2f} A"
             )
             print(f"{label} seed {seed}: {shown}; {law['verdict']}", flush=True)
             write("laws", origin | {"runs": runs})

@@ -3,11 +3,11 @@
     python benchmarks/worlds.py [--seeds 10] [--steps 3000] [--only WORLD/LAW ...]
 
 Every run trains on the molecules of xtb9 of at most 15 atoms, in random frames, with the same settings; only the world
-and the seed differ. The laws: `found`
-(full covariances, loss budget; in the pseudoscalar's world with reflections), and to show what they miss `box` (the centred box per axis, loss
-budget) and `paper` (Augerino as published). What is judged is the law on the group: mean tilt of the world's axis, nats
-of the spin about it to uniform, and so on. `decidable` is the proviso: the test error at the identity is below half of
-what the broken symmetry contributes to the label. Runs that are already in results/worlds.json are kept.
+and the seed differ. The laws: `found` (full covariances, loss budget; with reflections in the world of the
+pseudoscalar), and to show what they miss `box` (the centred box per axis, loss budget) and `paper` (Augerino as
+published). What is judged is the law on the group: mean tilt of the world's axis, nats of the spin about it to uniform,
+and so on. `decidable` is the proviso: the test error at the identity is below half of what the broken symmetry
+contributes to the label. Runs that are already in results/worlds.json are kept.
 """
 
 from __future__ import annotations

@@ -32,9 +32,9 @@ def print_law(law: dict[str, Any], console: Console) -> None:
     table = Table(box=box.SIMPLE, title=f"law of transformations: {law['augment']}", title_justify="left")
     for name in ("part", "reaches", "mean", "unit", "nats from the widest"):
         table.add_column(name, justify="left" if name in ("part", "unit") else "right")
-    for part in law["parts"]:
+    for name, part in law["parts"].items():
         nats = "-" if part["nats"] is None else f"{abs(part['nats']):.2f}"
-        table.add_row(part["name"], f"{part['width']:.3g}", f"{part['mean']:.3g}", part["unit"], nats)
+        table.add_row(name, f"{part['width']:.3g}", f"{part['mean']:.3g}", part["unit"], nats)
     console.print(table)
     if law["verdict"]:
         console.print(law["verdict"], soft_wrap=True)

@@ -58,13 +58,12 @@ class TranslationGaussian(GroupDistribution):
         normal = torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
         return self.group.exp(normal @ self.scale.to(noise.dtype).mT)
 
-    @full_precision
     def divergence(self, context: Any = None) -> Tensor:
-        ratio = capped(self._raw)
+        ratio = capped(self._raw).double()
         covariance = ratio @ ratio.mT
         floor = NARROWEST**2 * torch.eye(3, dtype=ratio.dtype, device=ratio.device)
         log_det = torch.linalg.slogdet(covariance + floor).logabsdet - 3 * math.log1p(NARROWEST**2)
-        return (covariance.diagonal().sum() - 3 - log_det) / 2
+        return ((covariance.diagonal().sum() - 3 - log_det) / 2).to(self._raw.dtype)
 
     def widths(self) -> Tensor:
         return self.scale.flatten()

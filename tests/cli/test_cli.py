@@ -137,7 +137,7 @@ class TestEvaluate:
             assert set(result) == columns
             assert isinstance(result["mae"], float)
             assert (result["target"], result["method"], result["unit"], result["n"]) == ("gap", "GFN2-xTB", "eV", 40)
-        assert report["law"]["parts"][1]["width"] > 0
+        assert report["law"]["parts"]["rotation angle"]["width"] > 0
 
     def test_other_data(self, workplace, capsys):
         np.savez("other.npz", **archive(seed=5, count=30))

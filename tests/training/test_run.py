@@ -70,9 +70,8 @@ class TestFolder:
         assert again == run.results
 
 
-def part(law, quantity="rotation"):
-    [found] = [p for p in law["parts"] if p["quantity"].startswith(quantity)]
-    return found
+def part(law, name="rotation angle"):
+    return law["parts"][name]
 
 
 def run_data(run):
