@@ -62,9 +62,7 @@ def main() -> None:
             law = runs[-1]["law"]
             turn, shift = law["parts"]["rotation angle"], law["parts"]["translation"]
             shown = f"rotation {turn['width']:.1f} degree ({turn['nats']:.3f} nats from Haar)"
-            shown += (
-                f", mean {runs[-1]['mean_rotation_rad']:.3f} rad, translation {shift['width']:.2f} A"
-            )
+            shown += f", mean {runs[-1]['mean_rotation_rad']:.3f} rad, translation {shift['width']:.2f} A"
             print(f"{label} seed {seed}: {shown}; {law['verdict']}", flush=True)
             write("laws", origin | {"runs": runs})
 

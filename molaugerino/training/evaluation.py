@@ -58,7 +58,71 @@ def predict_rows(augmented: Augmented, data: PaddedData, rows: np.ndarray, copie
     size = max(1, BATCH // copies) if copies > 1 else BATCH
     device = next(augmented.parameters()).device
     moved = (Batch(batch.x.to(device), batch.y) for batch in data.batches(rows[order], size))
-    parts = {}
-    for line in distribution.describe():
-        parts[line.name] = line._asdict() | ({"nats": None} if augment == "none" else {})
+    parts = [augmented(batch.x, elements(batch)).cpu() for batch in moved]
+    predictions = torch.cat(parts)
+    return predictions[torch.from_numpy(np.argsort(order, kind="stable"))]
+
+
+def evaluate(
+    augmented: Augmented,
+    molecules: MoleculeSet,
+    rows: np.ndarray,
+    targets: list[Target],
+    train_mean: Sequence[float],
+    frames: Frames,
+    copies: Sequence[int],
+    world: World = NOWHERE,
+    published: bool = False,
+) -> list[Result]:
+    """The error table of a model on the given rows.
+
+    Args:
+        augmented: network and law.
+        molecules: the set as loaded, at the geometry to test on.
+        rows: test rows.
+        targets: what the model predicts; the set must hold these labels.
+        train_mean: mean training label per channel, the prediction of the mean predictor.
+        frames: the orientation the model was trained on; random frames are tested beside it.
+        copies: numbers of passes to average.
+        world: the world that the labels are made in.
+        published: test as Augerino did: fresh draws of the law per molecule, the last partial batch left out.
+
+    Returns:
+        One result per target, frames and copies; molecules without the label are left out.
+    """
+    results = []
+    if published:
+        rows = rows[: len(rows) // paper.BATCH * paper.BATCH]
+    tested: tuple[Frames, ...] = ("stored" if frames == "random" else frames, "random")
+    if world.name != "none":
+        tested = ("random",)  # its labels belong to where the molecules are placed
+    for name in tested:
+        turned, _ = in_frames(molecules, name, TEST_FRAMES_SEED)
+        data = PaddedData(world.place(turned), targets)
+        y = data.y[torch.from_numpy(rows)]
+        mean_errors = (y - torch.tensor(train_mean)).abs()
+        for k in copies:
+            passes: Passes = "fresh draws" if published else "identity" if k == 1 else "own law"
+            errors = (predict_rows(augmented, data, rows, k, passes) - y).abs()
+            for target, channels in zip(targets, channel_slices(targets), strict=True):
+                labelled = torch.isfinite(y[:, channels]).all(1)
+                cell = [_mean(e[labelled][:, channels]) for e in (errors, mean_errors)]
+                results.append(
+                    Result(target.name, target.method, target.unit, name, k, passes, int(labelled.sum()), *cell)
+                )
+    return results
+
+
+def _mean(values: Tensor) -> float | None:
+    """None, too, where the model gives no finite number: JSON has none."""
+    mean = float(values.mean()) if values.numel() else math.nan
+    return mean if math.isfinite(mean) else None
+
+
+def describe_law(distribution: GroupDistribution, augment: str, verdict: str) -> dict[str, Any]:
+    """The law as plain numbers: per part the width and mean in its unit, and nats from the widest law."""
+    parts = [
+        {"name": line.name} | line._asdict() | ({"nats": None} if augment == "none" else {})
+        for line in distribution.describe()
+    ]
     return {"augment": augment, "parts": parts, "verdict": verdict}
