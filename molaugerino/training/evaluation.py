@@ -120,9 +120,8 @@ def _mean(values: Tensor) -> float | None:
 
 
 def describe_law(distribution: GroupDistribution, augment: str, verdict: str) -> dict[str, Any]:
-    """The law as plain numbers: per part the width and mean in its unit, and nats from the widest law."""
-    parts = [
-        {"name": line.name} | line._asdict() | ({"nats": None} if augment == "none" else {})
-        for line in distribution.describe()
-    ]
+    """The law as plain numbers: per part, by its name, the width and mean in its unit, and nats from the widest law."""
+    parts = {}
+    for line in distribution.describe():
+        parts[line.name] = line._asdict() | ({"nats": None} if augment == "none" else {})
     return {"augment": augment, "parts": parts, "verdict": verdict}
