@@ -11,7 +11,7 @@ import math
 import re
 from collections import defaultdict
 from pathlib import Path
-from statistics import mean, pstdev
+from statistics import mean, median, pstdev
 from typing import Any
 
 import matplotlib as mpl
@@ -100,6 +100,42 @@ def frames_table(content: dict[str, Any]) -> str:
     return table(["augmentation", "principal frames", "16 passes", "random frames", "16 passes"], rows)
 
 
+WORLD_COLUMNS: dict[str, tuple[str, str]] = {
+    "mean_tilt_rad": ("tilt of the axis, rad", ".3f"),
+    "spin_nats": ("spin about it, nats", ".2f"),
+    "axis_off_degree": ("axis off, degree", ".1f"),
+    "mean_rotation_rad": ("mean rotation, rad", ".3f"),
+    "lateral_nats": ("lateral shift, nats", ".2f"),
+    "height_per_decay": ("height / lambda", ".3f"),
+    "reflection": ("reflection", ".3f"),
+}
+ASKED = {  # what the question is in each world
+    "field": ("mean_tilt_rad", "spin_nats", "axis_off_degree"),
+    "two-fields": ("mean_rotation_rad",),
+    "slab": ("mean_tilt_rad", "spin_nats", "lateral_nats", "height_per_decay"),
+    "pseudoscalar": ("mean_rotation_rad", "reflection"),
+    "none": ("mean_rotation_rad",),
+}
+
+
+def worlds_table(content: dict[str, Any]) -> str:
+    """Median over the seeds and the worst; only what each world asks for."""
+    rows = []
+    for world, asked in ASKED.items():
+        for law in ("found", "box", "paper"):
+            runs = [r for r in content["runs"] if (r["world"], r["law"]) == (world, law)]
+            if not runs:
+                continue
+            cells = []
+            for key, (_, form) in WORLD_COLUMNS.items():
+                values = [r["judged"][key] for r in runs]
+                shown = f"{median(values):{form}} ({max(values):{form}})" if len(runs) > 1 else f"{values[0]:{form}}"
+                cells.append(shown if key in asked else "")
+            able = "" if world == "none" else f"{sum(r['decidable'] for r in runs)} of {len(runs)}"
+            rows.append(["gap, no world" if world == "none" else world, law, str(len(runs)), able, *cells])
+    return table(["world", "law", "seeds", "can tell", *(title for title, _ in WORLD_COLUMNS.values())], rows)
+
+
 def speed_table(content: dict[str, Any]) -> str:
     rows = [
         [name, f"{value['ratio']:.2f}", f"{value['low']:.2f} to {value['high']:.2f}"]
@@ -118,7 +154,12 @@ def fill(text: str, name: str, content: str) -> str:
 
 def main() -> None:
     text = Path(README).read_text()
-    for name, make in (("laws", laws_table), ("frames", frames_table), ("speed", speed_table)):
+    for name, make in (
+        ("laws", laws_table),
+        ("frames", frames_table),
+        ("worlds", worlds_table),
+        ("speed", speed_table),
+    ):
         content = read(name)
         if content:
             text = fill(text, name, make(content))
