@@ -160,7 +160,7 @@ def main() -> None:
         ("worlds", worlds_table),
         ("speed", speed_table),
     ):
-        content = read(name)
+        content = read("group_speed") | read("speed") if name == "speed" else read(name)
         if content:
             text = fill(text, name, make(content))
     if read("laws"):

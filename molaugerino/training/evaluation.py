@@ -92,7 +92,7 @@ def evaluate(
     """
     results = []
     if published:
-        rows = rows[: len(rows) // paper.BATCH * paper.BATCH]
+        rows = rows[: max(len(rows) // paper.BATCH, 1) * paper.BATCH]
     tested: tuple[Frames, ...] = ("stored" if frames == "random" else frames, "random")
     if world.name != "none":
         tested = ("random",)  # its labels belong to where the molecules are placed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,9 @@ import torch
 
 from molaugerino.cli.train import resumed
 from molaugerino.config import LawConfig, OptimConfig, TrainConfig, to_toml
-from molaugerino.datasets import load_npz, load_split
+from molaugerino.datasets import World, load_npz, load_split
 from molaugerino.errors import UserError
+from molaugerino.predict import Predictor
 from molaugerino.training.checkpoint import load_model
 from molaugerino.training.evaluation import evaluate
 from molaugerino.training.run import new_folder, train
@@ -193,6 +195,52 @@ class TestAugmentation:
         assert all(r.n == 40 and np.isfinite(r.mae) for r in run.results)
 
 
+class TestObjectives:
+    @pytest.mark.parametrize(
+        ("objective", "verdict"),
+        [
+            ("kl", "a fixed price of 0.01 per nat"),
+            ("norm", "a fixed reward of 0.01 per unit"),
+            ("entropy", "kept between 0.5 and 1.5 nats"),
+            ("hypergradient", "as wide as lowers the loss"),
+        ],
+    )
+    def test_each_trains_and_is_logged(self, tiny_config, tmp_path, objective, verdict):
+        law = LawConfig(family="gaussian", mirror=0.2, refresh=5, eval_copies=2)
+        run = train(tiny_config(tmp_path / "run", objective=objective, law=law, steps=12))
+        assert run.law["verdict"].startswith(verdict)
+        assert set(run.law["parts"]) == {"translation", "rotation angle", "reflection"}
+        assert part(run.law)["width"] != pytest.approx(math.degrees(math.radians(5) * math.sqrt(3 / 5)), rel=1e-3)
+        assert all(np.isfinite(r.mae) for r in run.results)
+        rows = [row for row in metrics(tmp_path / "run") if row["law/reflection[probability]"]]
+        assert len(rows) == 2
+
+    def test_paper(self, tiny_config, tmp_path):
+        run = train(tiny_config(tmp_path / "run", augment="paper"))
+        assert len(run.law["parts"]) == 12
+        assert {(r.copies, r.passes) for r in run.results} == {(1, "fresh draws")}
+        assert run.law["parts"]["rotation rx"]["width"] != pytest.approx(math.degrees(0.9992), rel=1e-4)
+        augmented, card = load_model(run.folder)
+        assert card.augment == "paper"
+        data = load_npz(run_data(run)).with_geometry(card.geometry)
+        rows = load_split(run.folder / "splits.npz", len(data)).test
+        settings = (card.targets, card.train_mean, card.frames, (1,))
+        assert evaluate(augmented, data, rows, *settings, published=True) == run.results
+
+
+class TestWorlds:
+    def test_a_run_in_a_world(self, tiny_config, tmp_path):
+        run = train(tiny_config(tmp_path / "run", world="field", world_seed=3, frames="random"))
+        assert {(r.target, r.unit, r.frames) for r in run.results} == {("field_energy", "eV", "random")}
+        augmented, card = load_model(run.folder)
+        assert (card.world, card.world_seed) == ("field", 3)
+        assert "orientation matters" in " ".join(Predictor(augmented, card).warnings)
+        data = load_npz(run_data(run)).with_geometry(card.geometry)
+        rows = load_split(run.folder / "splits.npz", len(data)).test
+        settings = (card.targets, card.train_mean, card.frames, (1, 4))
+        assert evaluate(augmented, data, rows, *settings, world=World("field", 3)) == run.results
+
+
 class TestStopping:
     def test_early_stop_goes_back_to_the_best(self, tiny_config, tmp_path):
         wild = OptimConfig(batch=32, lr=0.5, ema=0.0, patience=1)
@@ -276,6 +324,10 @@ class TestRefusals:
             ({"optim": OptimConfig(warmup=1.0)}, "--optim.warmup must be below 1"),
             ({"optim": OptimConfig(lr=-1.0)}, "--optim.lr must be above 0"),
             ({"law": LawConfig(rotation=200.0)}, "cannot start beyond its widest"),
+            ({"world": "field"}, "--world field places molecules in space"),
+            ({"law": LawConfig(strength=1.0)}, "--law.strength is for --objective kl or norm; budget sets its own"),
+            ({"law": LawConfig(mirror=1.5)}, "--law.mirror is a probability, got 1.5"),
+            ({"law": LawConfig(band=(2.0, 1.0))}, "--law.band needs two rising numbers of nats, got 2.0 1.0"),
         ],
     )
     def test_settings(self, settings, message):
