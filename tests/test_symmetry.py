@@ -14,15 +14,15 @@ from molaugerino.groups import SO3, Affine
 AXIS = torch.tensor([2.0, -1.0, 2.0], dtype=torch.float64) / 3
 
 
-@pytest.mark.parametrize(("twist", "swing"), [(math.pi, 0.2), (0.4, 0.0), (2.0, 1.0)])
-def test_tilt_and_spin_of_swing_and_twist(twist, swing):
+@pytest.mark.parametrize(("twist", "swing", "blur"), [(math.pi, 0.2, 0.005), (0.4, 0.0, 0.06), (2.0, 1.0, 0.02)])
+def test_tilt_and_spin_of_swing_and_twist(twist, swing, blur):
     g = symmetry.draws(SwingTwist(AXIS.tolist(), twist, swing))
     assert symmetry.tilt(g, AXIS).max().item() <= swing + 1e-3
     mean = (math.sin(swing) - swing * math.cos(swing)) / (1 - math.cos(swing)) if swing else 0.0
     assert symmetry.tilt(g, AXIS).mean().item() == pytest.approx(mean, abs=2e-3)
     spin = symmetry.spin(g, AXIS)
     assert spin.abs().max().item() <= twist + 1e-3
-    assert symmetry.nats_to_circle(spin) == pytest.approx(math.log(math.pi / twist), abs=0.02)
+    assert symmetry.nats_to_circle(spin) == pytest.approx(math.log(math.pi / twist), abs=blur)
 
 
 def test_haar_spins_uniformly_about_any_axis():
@@ -35,7 +35,7 @@ def test_nats_of_a_wound_normal(sigma):
     k = torch.arange(1, 200, dtype=torch.float64)[:, None]
     density = 1 + 2 * ((-(k * sigma).square() / 2).exp() * (k * grid).cos()).sum(0)
     angles = sigma * torch.randn(2**16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    expected = (density * density.log()).mean().item()
+    expected = torch.xlogy(density.clamp_min(0), density.clamp_min(0)).mean().item()
     assert symmetry.nats_to_circle(torch.remainder(angles + math.pi, 2 * math.pi) - math.pi) == pytest.approx(
         expected, abs=0.01
     )

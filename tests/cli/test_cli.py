@@ -40,10 +40,10 @@ class TestMain:
         assert (code, out.count(".")) == (0, 2)
         code, _, err = call(capsys, "trian")
         assert code == 2
-        assert "train, evaluate, predict" in err
+        assert "train, evaluate, discover, predict" in err
         assert call(capsys)[0] == 2
 
-    @pytest.mark.parametrize("verb", ["train", "evaluate", "predict"])
+    @pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "discover"])
     def test_every_verb_has_help(self, verb, capsys):
         with pytest.raises(SystemExit) as stop:
             main([verb, "--help"])

@@ -55,7 +55,11 @@ class Case:
             self.parameters = [xi]
 
     def of_law(self, noise, points):
-        return (self.made.elements(noise)(points),)
+        moved = self.made.elements(noise)(points)
+        if self.made.branches == 1:
+            return (moved,)
+        g, weights = self.made.enumerated(noise)
+        return moved, g(points.expand(len(weights), *points.shape)), weights
 
     def of_group(self, xi, points):
         group = self.made
