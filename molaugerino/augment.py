@@ -87,6 +87,7 @@ class Augmented(nn.Module):
 
     def each(self, x: Any, elements: Affine | None = None) -> Tensor:
         """The predictions of the single copies, (copies, rows, ...), before `reduce`."""
+        self.input.check(x, self.distribution.group.space_dim, next(self.distribution.parameters()).device)
         examples = self.input.count(x)
         g = self.draw(examples, context=x) if elements is None else elements
         if len(g.batch_shape) == 1:

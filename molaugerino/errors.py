@@ -23,8 +23,9 @@ def check_last_dims(name: str, tensor: Tensor, *expected: int) -> None:
         raise UserError(f"`{name}` must have shape (..., {wanted}), got {tuple(tensor.shape)}")
 
 
-def check_range(name: str, value: Tensor, low: float, high: float | Tensor, unit: str, remedy: str) -> None:
+def check_range(name: str, value: Tensor | float, low: float, high: float | Tensor, unit: str, remedy: str) -> None:
     """Raise unless every entry of `value` is finite and in [low, high]."""
+    value = torch.as_tensor(value)
     inside = torch.isfinite(value) & (value >= low) & (value <= high)
     if not bool(inside.all()):
         high = torch.as_tensor(high)

@@ -121,3 +121,52 @@ def test_elements_of_a_wrong_shape_are_named(shape):
 def test_no_copies_are_refused():
     with pytest.raises(UserError, match="`copies` must be at least 1, got 0"):
         wrapped(CASES["energy, padded"], copies=0)
+
+
+def changed(case, **fields):
+    x = case.batch()
+    return x._replace(**fields) if hasattr(x, "_replace") else type(x)(**vars(x) | fields)
+
+
+@pytest.mark.usefixtures("untyped")
+class TestBadBatches:
+    @pytest.mark.parametrize("name", ["energy, padded", "energy, ragged"])
+    def test_coordinates(self, name):
+        case = CASES[name]
+        h, pos = wrapped(case), case.batch().pos
+        broken = pos.clone()
+        broken[1, ..., 0] = math.nan
+        for wrong, message in (
+            (broken, "`pos` must be finite, and in 1 rows, first 1, it is not; remove"),
+            (pos / 0, r"`pos` must be finite, and in \d rows, first 0"),
+            (pos[..., :2], rf"must have shape.*, 3\).* got .*{pos.shape[0]}.*, 2\)"),
+            (pos.to("meta"), "`pos` is on meta, the law on cpu; move one of them"),
+        ):
+            with pytest.raises(UserError, match=message):
+                h(changed(case, pos=wrong))
+
+    @pytest.mark.parametrize("name", ["energy, padded", "energy, ragged"])
+    def test_something_else(self, name):
+        with pytest.raises(UserError, match=r"`x` must be .*pos, got Tensor"):
+            wrapped(CASES[name])(torch.zeros(3, 4, 3))
+
+    def test_molecules_without_atoms(self):
+        padded, ragged = CASES["energy, padded"], CASES["energy, ragged"]
+        mask = padded.batch().mask.clone()
+        mask[2] = False
+        with pytest.raises(UserError, match="every example needs at least one atom, and example 2 has none; remove it"):
+            wrapped(padded)(changed(padded, mask=mask))
+        with pytest.raises(UserError, match="example 0 has none"):
+            wrapped(padded)(type(padded.batch())(*(field[:, :0] for field in padded.batch())))
+        with pytest.raises(UserError, match="example 0 has none"):
+            wrapped(ragged)(changed(ragged, batch=ragged.batch().batch + 1))
+        with pytest.raises(UserError, match="example 0 has none"):
+            wrapped(ragged)(changed(ragged, pos=torch.zeros(0, 3), batch=torch.zeros(0, dtype=torch.long)))
+        with pytest.raises(UserError, match=r"`batch` must have shape \(9,\) like the points, got \(8,\)"):
+            wrapped(ragged)(changed(ragged, batch=ragged.batch().batch[:8]))
+
+    def test_values_are_not_asked_for_inside_the_compiler(self, monkeypatch):
+        case = CASES["energy, padded"]
+        broken = changed(case, pos=torch.full_like(case.batch().pos, math.nan))
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+        assert wrapped(case)(broken).isnan().all()

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from molaugerino.distributions.base import Extent, GroupDistribution
-from molaugerino.errors import UserError
+from molaugerino.errors import UserError, check_last_dims
 from molaugerino.groups import SO3, Affine
 from molaugerino.groups.jacobi import one_sided_jacobi
 from molaugerino.groups.precision import full_precision
@@ -60,6 +60,7 @@ class AlgebraGaussian(GroupDistribution):
 
     @full_precision
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
+        check_last_dims("noise", noise, self.noise_dim)
         normal = torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
         return self.group.exp(normal @ self.scale.to(noise.dtype).mT)
 

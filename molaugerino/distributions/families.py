@@ -17,7 +17,7 @@ from molaugerino.distributions.product import Product
 from molaugerino.distributions.swing_twist import SwingTwist
 from molaugerino.distributions.translation import TranslationBall
 from molaugerino.distributions.uniform import AlgebraUniform
-from molaugerino.errors import UserError
+from molaugerino.errors import UserError, check_range
 from molaugerino.groups import E3, SE3, SO3
 
 Family = Literal["ball", "gaussian", "swing-twist", "igso", "box"]
@@ -90,6 +90,8 @@ def molecular_law(
     """
     if family not in get_args(Family):
         raise UserError(f"`family` must be one of {', '.join(get_args(Family))}, got {family!r}")
+    check_range("rotation", rotation, 0.0, math.pi + 1e-6, "rad", "no turn is larger")
+    check_range("translation", translation, 0.0, cap * (1 + 1e-6), "angstrom", "raise `cap`")
     law: GroupDistribution = _MAKE[family](rotation, translation, cap)
     if conditional:
         law = Conditional(law, AtomFeatures())

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from molaugerino.distributions.base import Extent, GroupDistribution
-from molaugerino.errors import UserError
+from molaugerino.errors import UserError, check_last_dims
 from molaugerino.groups import O3, Affine, Group
 from molaugerino.groups.base import as_group
 
@@ -70,11 +70,13 @@ class Finite(GroupDistribution):
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         """One element each, drawn; without a derivative with respect to the weights."""
+        check_last_dims("noise", noise, self.noise_dim)
         ends = self.weights.detach().cumsum(-1)[:-1]
         place = (noise >= ends.to(noise.dtype)).sum(-1)
         return Affine(self.linear.to(noise.dtype)[place], self.shift.to(noise.dtype)[place])
 
     def enumerated(self, noise: Tensor, context: Any = None) -> tuple[Affine, Tensor]:
+        check_last_dims("noise", noise, self.noise_dim)
         batch = noise.shape[:-1]
         every = Affine(self.linear.to(noise.dtype), self.shift.to(noise.dtype)).reshape(-1, *[1] * len(batch))
         return every.expand(self.branches, *batch), self.weights

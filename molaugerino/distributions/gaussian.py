@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from molaugerino.distributions.algebra_gaussian import LEAST, capped, square_matrix
 from molaugerino.distributions.base import Extent, GroupDistribution
-from molaugerino.errors import UserError
+from molaugerino.errors import UserError, check_last_dims
 from molaugerino.groups import T3, Affine
 from molaugerino.groups.precision import full_precision
 
@@ -55,6 +55,7 @@ class TranslationGaussian(GroupDistribution):
 
     @full_precision
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
+        check_last_dims("noise", noise, self.noise_dim)
         normal = torch.special.ndtri(noise.clamp(LEAST, 1 - LEAST))
         return self.group.exp(normal @ self.scale.to(noise.dtype).mT)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
-from molaugerino.errors import UserError
+from molaugerino.errors import UserError, check_last_dims
 from molaugerino.groups import SO2, SO3, Affine, Group
 from molaugerino.groups.algebra import cosc, tanc, tanc_slope
 from molaugerino.groups.base import as_group
@@ -59,6 +59,7 @@ class HaarBall(GroupDistribution):
         return bounded(self._width, math.pi)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
+        check_last_dims("noise", noise, self.noise_dim)
         width = self.width.to(noise.dtype)
         if self.group.dim == 1:
             return self.group.exp(width * (2 * noise - 1))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter
 from molaugerino.distributions.haar import sphere
+from molaugerino.errors import check_last_dims
 from molaugerino.groups import SO3, Affine
 from molaugerino.groups.algebra import sinc
 
@@ -61,6 +62,7 @@ class IGSO3(GroupDistribution):
         return bounded(self._sigma, WIDEST, NARROWEST)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
+        check_last_dims("noise", noise, self.noise_dim)
         angle = igso_angle(noise[..., 0], self.sigma.to(noise.dtype))
         return SO3.turn(angle, sphere(noise[..., 1:]))
 

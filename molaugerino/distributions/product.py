@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from molaugerino.distributions.base import Extent, GroupDistribution
 from molaugerino.distributions.finite import Finite
-from molaugerino.errors import UserError
+from molaugerino.errors import UserError, check_last_dims
 from molaugerino.groups import E3, O3, SE2, SE3, SO2, SO3, T2, T3, Affine, DirectProduct, Group
+from molaugerino.groups.affine import check_space
 from molaugerino.groups.base import as_group
 
 
@@ -51,6 +52,7 @@ class Product(GroupDistribution):
         return any(law.conditional for law in self.laws)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
+        check_last_dims("noise", noise, self.noise_dim)
         parts = torch.split(noise, [law.noise_dim for law in self.laws], -1)
         product, *others = (law.elements(part, context) for law, part in zip(self.laws, parts, strict=True))
         for other in others:
@@ -58,6 +60,7 @@ class Product(GroupDistribution):
         return product
 
     def enumerated(self, noise: Tensor, context: Any = None) -> tuple[Affine, Tensor]:
+        check_last_dims("noise", noise, self.noise_dim)
         batch = noise.shape[:-1]
         parts = torch.split(noise, [law.noise_dim for law in self.laws], -1)
         pairs = [law.enumerated(part, context) for law, part in zip(self.laws, parts, strict=True)]
@@ -79,6 +82,7 @@ class Product(GroupDistribution):
 
     def _decomposed(self, g: Affine) -> list[Affine]:
         """The only g_1, ..., g_n whose product is g."""
+        check_space(g, self.group.space_dim)
         names, d = tuple(law.group.name for law in self.laws), g.dim
         turn, rigid = (SO2.name, SE2.name) if d == 2 else (SO3.name, SE3.name)
         if names == (self.group.name,):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
-from molaugerino.errors import UserError
+from molaugerino.errors import UserError, check_last_dims
 from molaugerino.groups import SO3, Affine
 
 NARROWEST = 1e-3  # rad; below, `divergence` is constant
@@ -62,6 +62,7 @@ class SwingTwist(GroupDistribution):
         return bounded(self._swing, math.pi)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
+        check_last_dims("noise", noise, self.noise_dim)
         turn = self.twist.to(noise.dtype) * (2 * noise[..., 0] - 1)
         # 1 - cos t = u (1 - cos w) in half angles, where it is smooth at 0
         tilt = 2 * (noise[..., 1].sqrt() * (self.swing.to(noise.dtype) / 2).sin()).asin()

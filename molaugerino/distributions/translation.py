@@ -10,7 +10,7 @@ from torch import Tensor
 
 from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
 from molaugerino.distributions.haar import sphere
-from molaugerino.errors import UserError
+from molaugerino.errors import UserError, check_last_dims
 from molaugerino.groups import T3, Affine
 
 NARROWEST = 1e-3  # angstrom; below, `divergence` is constant
@@ -46,6 +46,7 @@ class TranslationBall(GroupDistribution):
         return bounded(self._width, self.cap)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
+        check_last_dims("noise", noise, self.noise_dim)
         radius = self.width.to(noise.dtype) * noise[..., :1].pow(1 / 3)
         return self.group.exp(radius * sphere(noise[..., 1:]))
 

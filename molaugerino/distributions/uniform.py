@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
+from molaugerino.errors import check_last_dims
 from molaugerino.groups import Affine, Group
 from molaugerino.groups.base import as_group
 
@@ -76,6 +77,7 @@ class AlgebraUniform(GroupDistribution):
         return bounded(self._width, self.limits)
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
+        check_last_dims("noise", noise, self.noise_dim)
         return self.group.exp(self.width.to(noise.dtype) * (2 * noise - 1))
 
     def divergence(self, context: Any = None) -> Tensor:

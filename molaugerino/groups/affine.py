@@ -10,6 +10,7 @@ the points are atoms, angles in radians.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -70,6 +71,8 @@ class Affine:
     @full_precision
     def compose(self, other: Affine) -> Affine:
         """self @ other, by a name that torch.compile follows: first `other`, then `self`; batch shapes broadcast."""
+        check_space(other, self.dim)
+        self._check("elements to compose with", other.batch_shape, other.device)
         return Affine(self.linear @ other.linear, (self.linear @ other.shift.unsqueeze(-1)).squeeze(-1) + self.shift)
 
     @full_precision
@@ -81,14 +84,24 @@ class Affine:
     @full_precision
     def __call__(self, points: Float[Tensor, "*batch points d"]) -> Float[Tensor, "*batch points d"]:
         """Move a set of points per element: rows are points, so x A^T + b."""
-        self._check(points)
+        self._check_points(points)
         if points.dim() == 3 and points.shape[:1] == self.batch_shape:  # one kernel instead of two
             return torch.baddbmm(self.shift.unsqueeze(-2), points, self.linear.mT)
         return points @ self.linear.mT + self.shift.unsqueeze(-2)
 
-    def _check(self, points: Tensor) -> None:
+    def _check_points(self, points: Tensor) -> None:
         if points.dim() < 2 or points.shape[-1] != self.dim:
             raise UserError(f"`points` must have shape (*batch, points, {self.dim}), got {tuple(points.shape)}")
+        self._check("`points`", points.shape[:-2], points.device)
+
+    def _check(self, what: str, batch_shape: Sequence[int], device: torch.device) -> None:
+        if any(a != b and a != 1 and b != 1 for a, b in zip(batch_shape[::-1], self.batch_shape[::-1], strict=False)):
+            raise UserError(
+                f"{what} have batch shape {tuple(batch_shape)}, these elements {self.batch_shape}, and the two must "
+                "broadcast; give one per element, or unsqueeze one of them"
+            )
+        if device != self.device:
+            raise UserError(f"{what} are on {device}, these elements on {self.device}; move one with .to")
 
     def __getitem__(self, index: Tensor | slice | int) -> Affine:
         """Select along the first batch dimension."""
@@ -111,11 +124,19 @@ class Affine:
         return Affine(self.linear.to(target), self.shift.to(target))
 
 
+def check_space(g: Affine, dim: int) -> None:
+    """Raise unless the elements act on R^dim."""
+    if g.dim != dim:
+        raise UserError(f"`g` must hold maps of R^{dim}, got maps of R^{g.dim}; use the group it was made with")
+
+
 @dataclass(frozen=True)
 class Shift(Affine):
     """Maps x -> x + b, known to be that: no matrix is multiplied by the identity."""
 
     def compose(self, other: Affine) -> Affine:
+        check_space(other, self.dim)
+        self._check("elements to compose with", other.batch_shape, other.device)
         shift = self.shift + other.shift
         return replace(other, linear=other.linear.expand(*shift.shape, self.dim), shift=shift)
 
@@ -123,5 +144,5 @@ class Shift(Affine):
         return replace(self, shift=-self.shift)
 
     def __call__(self, points: Float[Tensor, "*batch points d"]) -> Float[Tensor, "*batch points d"]:
-        self._check(points)
+        self._check_points(points)
         return points + self.shift.unsqueeze(-2)

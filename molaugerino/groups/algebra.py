@@ -1,4 +1,4 @@
-"""Hat and vee, and the series that keep exp and log smooth at the identity.
+"""Hat, and the series that keep exp and log smooth at the identity.
 
 All coefficient functions take s = t^2 rather than t, because they are analytic in s
 while t = sqrt(s) has no derivative at 0. Below `SMALL` they are Taylor polynomials,
@@ -23,11 +23,6 @@ def hat(w: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     x, y, z = w.unbind(-1)
     o = torch.zeros_like(x)
     return torch.stack([o, -z, y, z, o, -x, -y, x, o], -1).reshape(*w.shape[:-1], 3, 3)
-
-
-def vee(k: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 3"]:
-    """Inverse of `hat` on skew matrices."""
-    return torch.stack([k[..., 2, 1], k[..., 0, 2], k[..., 1, 0]], -1)
 
 
 def _series(s: Tensor, coefficients: list[float]) -> Tensor:

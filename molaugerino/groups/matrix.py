@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molaugerino.errors import UserError, check_last_dims
-from molaugerino.groups.affine import Affine
+from molaugerino.groups.affine import Affine, check_space
 from molaugerino.groups.precision import full_precision
 from molaugerino.groups.so import SO2, SO3, homogeneous
 
@@ -104,10 +104,12 @@ class MatrixGroup:
 
     @full_precision
     def log(self, g: Affine) -> Float[Tensor, "*batch dim"]:
+        check_space(g, self.space_dim)
         return self.vee(matrix_log(_matrix(g)))
 
     @full_precision
     def adjoint(self, g: Affine) -> Float[Tensor, "*batch dim dim"]:
+        check_space(g, self.space_dim)
         m, back = _matrix(g), _matrix(g.inverse())
         moved = m.unsqueeze(-3) @ self.generators.to(m) @ back.unsqueeze(-3)
         return self.vee(moved).mT

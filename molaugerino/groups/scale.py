@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molaugerino.errors import UserError, check_last_dims
-from molaugerino.groups.affine import Affine
+from molaugerino.groups.affine import Affine, check_space
 from molaugerino.groups.so import homogeneous
 
 
@@ -27,6 +27,7 @@ class _Commuting:
         return Affine(linear, torch.zeros_like(linear[..., 0]))
 
     def adjoint(self, g: Affine) -> Float[Tensor, "*batch k k"]:
+        check_space(g, self.space_dim)
         eye = torch.eye(self.dim, dtype=g.linear.dtype, device=g.linear.device)
         return eye.expand(*g.batch_shape, self.dim, self.dim)
 
@@ -45,6 +46,7 @@ class Scale(_Commuting):
         self.name = f"Scale({space_dim})"
 
     def hat(self, xi: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch h h"]:
+        check_last_dims("xi", xi, 1)
         linear = torch.diag_embed(xi.expand(*xi.shape[:-1], self.space_dim))
         return homogeneous(linear, torch.zeros_like(linear[..., 0]))
 
@@ -53,6 +55,7 @@ class Scale(_Commuting):
         return self._linear(torch.diag_embed(xi.exp().expand(*xi.shape[:-1], self.space_dim)))
 
     def log(self, g: Affine) -> Float[Tensor, "*batch 1"]:
+        check_space(g, self.space_dim)
         return g.linear.diagonal(dim1=-2, dim2=-1).log().mean(-1, keepdim=True)
 
 
@@ -66,6 +69,7 @@ class AnisotropicScale(_Commuting):
         self.axes = tuple(f"scale_{axis}" for axis in "xyzw"[:space_dim])
 
     def hat(self, xi: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch h h"]:
+        check_last_dims("xi", xi, self.dim)
         return homogeneous(torch.diag_embed(xi), torch.zeros_like(xi))
 
     def exp(self, xi: Float[Tensor, "*batch d"]) -> Affine:
@@ -73,6 +77,7 @@ class AnisotropicScale(_Commuting):
         return self._linear(torch.diag_embed(xi.exp()))
 
     def log(self, g: Affine) -> Float[Tensor, "*batch d"]:
+        check_space(g, self.space_dim)
         return g.linear.diagonal(dim1=-2, dim2=-1).log()
 
 
@@ -87,6 +92,7 @@ class Shear(_Commuting):
         super().__init__(2)
 
     def hat(self, xi: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch 3 3"]:
+        check_last_dims("xi", xi, 1)
         linear = torch.stack([torch.zeros_like(xi), xi], -1)
         linear = torch.cat([linear, linear.flip(-1)], -2)
         return homogeneous(linear, torch.zeros_like(linear[..., 0]))
@@ -98,6 +104,7 @@ class Shear(_Commuting):
 
     def log(self, g: Affine) -> Float[Tensor, "*batch 1"]:
         """artanh of the ratio, symmetrised."""
+        check_space(g, self.space_dim)
         return torch.atanh((g.linear[..., 0, 1] + g.linear[..., 1, 0]) / g.linear.diagonal(dim1=-2, dim2=-1).sum(-1))[
             ..., None
         ]

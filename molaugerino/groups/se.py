@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molaugerino.errors import check_last_dims
-from molaugerino.groups.affine import Affine, Shift
+from molaugerino.groups.affine import Affine, Shift, check_space
 from molaugerino.groups.algebra import cosc, cotc, hat, sinc, tanc
 from molaugerino.groups.so import SO2, SO3, homogeneous, rotation, rotation_vector, sign
 
@@ -25,6 +25,7 @@ class _Translations:
 
     @classmethod
     def hat(cls, xi: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch h h"]:
+        check_last_dims("xi", xi, cls.dim)
         return homogeneous(torch.zeros_like(xi.unsqueeze(-1) * xi.unsqueeze(-2)), xi)
 
     @classmethod
@@ -35,10 +36,12 @@ class _Translations:
 
     @classmethod
     def log(cls, g: Affine) -> Float[Tensor, "*batch d"]:
+        check_space(g, cls.space_dim)
         return g.shift
 
     @classmethod
     def adjoint(cls, g: Affine) -> Float[Tensor, "*batch d d"]:
+        check_space(g, cls.space_dim)
         return g.linear
 
     @classmethod
@@ -77,6 +80,7 @@ class SE2:
 
     @staticmethod
     def hat(xi: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
+        check_last_dims("xi", xi, 3)
         return SO2.hat(xi[..., :1]) + T2.hat(xi[..., 1:])
 
     @staticmethod
@@ -95,6 +99,7 @@ class SE2:
 
     @staticmethod
     def adjoint(g: Affine) -> Float[Tensor, "*batch 3 3"]:
+        check_space(g, 2)
         upper = torch.nn.functional.pad(torch.ones_like(g.linear[..., :1, :1]), (0, 2))
         return torch.cat([upper, torch.cat([-_quarter_turn(g.shift).unsqueeze(-1), g.linear], -1)], -2)
 
@@ -123,6 +128,7 @@ class SE3:
 
     @staticmethod
     def hat(xi: Float[Tensor, "*batch 6"]) -> Float[Tensor, "*batch 4 4"]:
+        check_last_dims("xi", xi, 6)
         return homogeneous(hat(xi[..., :3]), xi[..., 3:])
 
     @staticmethod
@@ -137,6 +143,7 @@ class SE3:
     @staticmethod
     def log(g: Affine) -> Float[Tensor, "*batch 6"]:
         """V^-1 = I - K / 2 + (1 - (t/2) cot(t/2)) / t^2 K^2."""
+        check_space(g, 3)
         w = rotation_vector(g.linear)
         turned = torch.linalg.cross(w, g.shift)
         twice = torch.linalg.cross(w, turned)
@@ -144,6 +151,7 @@ class SE3:
 
     @staticmethod
     def adjoint(g: Affine) -> Float[Tensor, "*batch 6 6"]:
+        check_space(g, 3)
         r = g.linear
         upper = torch.cat([r, torch.zeros_like(r)], -1)
         lower = torch.cat([torch.linalg.cross(g.shift.unsqueeze(-1), r, dim=-2), r], -1)
@@ -171,6 +179,7 @@ class E3(SE3):
 
     @staticmethod
     def adjoint(g: Affine) -> Float[Tensor, "*batch 6 6"]:
+        check_space(g, 3)
         s = sign(g)
         r = s * g.linear
         upper = torch.cat([r, torch.zeros_like(r)], -1)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from molaugerino.errors import check_last_dims
-from molaugerino.groups.affine import Affine
+from molaugerino.groups.affine import Affine, check_space
 from molaugerino.groups.algebra import angle_per_sine, cosc, cosc_slope, hat, sinc, tanc
 from molaugerino.groups.precision import full_precision
 
@@ -34,6 +34,7 @@ class SO2:
 
     @staticmethod
     def hat(xi: Float[Tensor, "*batch 1"]) -> Float[Tensor, "*batch 3 3"]:
+        check_last_dims("xi", xi, 1)
         a = xi[..., 0]
         o = torch.zeros_like(a)
         return homogeneous(torch.stack([o, -a, a, o], -1).reshape(*a.shape, 2, 2), torch.stack([o, o], -1))
@@ -46,12 +47,14 @@ class SO2:
 
     @staticmethod
     def log(g: Affine) -> Float[Tensor, "*batch 1"]:
+        check_space(g, 2)
         return torch.atan2(
             g.linear[..., 1, 0] - g.linear[..., 0, 1], g.linear[..., 0, 0] + g.linear[..., 1, 1]
         ).unsqueeze(-1)
 
     @staticmethod
     def adjoint(g: Affine) -> Float[Tensor, "*batch 1 1"]:
+        check_space(g, 2)
         return torch.ones_like(g.linear[..., :1, :1])
 
     @staticmethod
@@ -75,6 +78,7 @@ class SO3:
 
     @staticmethod
     def hat(xi: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 4 4"]:
+        check_last_dims("xi", xi, 3)
         return homogeneous(hat(xi), torch.zeros_like(xi))
 
     @staticmethod
@@ -93,10 +97,12 @@ class SO3:
 
     @staticmethod
     def log(g: Affine) -> Float[Tensor, "*batch 3"]:
+        check_space(g, 3)
         return rotation_vector(g.linear)
 
     @staticmethod
     def adjoint(g: Affine) -> Float[Tensor, "*batch 3 3"]:
+        check_space(g, 3)
         return g.linear
 
     @staticmethod
@@ -116,10 +122,12 @@ class O3(SO3):
 
     @staticmethod
     def log(g: Affine) -> Float[Tensor, "*batch 3"]:
+        check_space(g, 3)
         return rotation_vector(sign(g) * g.linear)
 
     @staticmethod
     def adjoint(g: Affine) -> Float[Tensor, "*batch 3 3"]:
+        check_space(g, 3)
         return sign(g) * g.linear
 
     @staticmethod

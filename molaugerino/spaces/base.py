@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import torch
 from torch import Tensor
 
+from molaugerino.errors import UserError
 from molaugerino.groups import Affine
 
 T = TypeVar("T")
@@ -35,6 +37,15 @@ class Action(Protocol[T]):
 class InputSpace(Action[T], Protocol[T]):
     """An action that also knows how a batch is laid out."""
 
+    def check(self, x: T, dim: int, device: torch.device) -> None:
+        """Raise unless elements on R^dim, on this device, can act on the batch.
+
+        Values are looked at where nothing has to wait for them: on the CPU, outside of torch.compile.
+
+        Raises:
+            UserError: for another layout, shape or device, examples without points, coordinates that are not finite.
+        """
+
     def count(self, x: T) -> int:
         """Number of examples in the batch."""
 
@@ -43,3 +54,33 @@ class InputSpace(Action[T], Protocol[T]):
 
     def tile(self, x: T, copies: int) -> T:
         """The batch repeated `copies` times, copy-major: all examples, then all again."""
+
+
+def tensors_of(x: Any, names: tuple[str, ...], what: str) -> list[Tensor]:
+    """These attributes of a batch, all tensors."""
+    values = [value for name in names if isinstance(value := getattr(x, name, None), Tensor)]
+    if len(values) < len(names):
+        raise UserError(f"`x` must be {what} with tensors {', '.join(names)}, got {type(x).__name__}")
+    return values
+
+
+def check_points(points: Tensor, occupied: Tensor, device: torch.device) -> None:
+    """Raise unless points (rows, ..., d) are finite, on the device, and all examples are occupied.
+
+    Args:
+        points: coordinates.
+        occupied: (examples,) whether each example has a point.
+        device: where the elements are that will act on them.
+    """
+    if points.device != device:
+        raise UserError(f"`pos` is on {points.device}, the law on {device}; move one of them with .to")
+    if points.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    if not bool(occupied.all()):
+        empty = int((~occupied).nonzero()[0])
+        raise UserError(f"every example needs at least one atom, and example {empty} has none; remove it")
+    if not bool(torch.isfinite(points).all()):
+        wrong = (~torch.isfinite(points)).flatten(1).any(1).nonzero()
+        raise UserError(
+            f"`pos` must be finite, and in {len(wrong)} rows, first {int(wrong[0])}, it is not; remove them"
+        )

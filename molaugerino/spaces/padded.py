@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from molaugerino.errors import UserError
 from molaugerino.groups import Affine
+from molaugerino.spaces.base import check_points, tensors_of
 
 
 class Molecules(NamedTuple):
@@ -35,6 +37,16 @@ class Padded:
 
     def act(self, g: Affine, value: Molecules, index: Tensor | None = None) -> Molecules:
         return value._replace(pos=g.to(value.pos.dtype)(value.pos))
+
+    def check(self, x: Molecules, dim: int, device: torch.device) -> None:
+        z, pos, mask = tensors_of(x, ("z", "pos", "mask"), "Molecules")
+        if pos.dim() != 3 or pos.shape[-1] != dim or z.shape != pos.shape[:2] or mask.shape != pos.shape[:2]:
+            got = tuple(z.shape), tuple(pos.shape), tuple(mask.shape)
+            raise UserError(
+                f"`z`, `pos` and `mask` must have shapes (molecules, atoms), (molecules, atoms, {dim}) and "
+                f"(molecules, atoms), got {got[0]}, {got[1]} and {got[2]}"
+            )
+        check_points(pos, mask.any(-1), device)
 
     def count(self, x: Molecules) -> int:
         return x.z.shape[0]

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from molaugerino.errors import UserError
 from molaugerino.groups import Affine
+from molaugerino.spaces.base import check_points, tensors_of
 
 
 class Points:
@@ -27,6 +29,16 @@ class Points:
         own = g.to(value.pos.dtype)[self.index(value) if index is None else index]
         moved.pos = own(value.pos.unsqueeze(-2)).squeeze(-2)
         return moved
+
+    def check(self, x: Any, dim: int, device: torch.device) -> None:
+        [pos] = tensors_of(x, ("pos",), "a graph or a batch of graphs")
+        if pos.dim() != 2 or pos.shape[-1] != dim:
+            raise UserError(f"`pos` must have shape (points, {dim}), got {tuple(pos.shape)}")
+        index = self.index(x)
+        if index.shape != pos.shape[:1]:
+            raise UserError(f"`batch` must have shape ({len(pos)},) like the points, got {tuple(index.shape)}")
+        occupied = torch.zeros(max(self.count(x), 1), dtype=torch.bool, device=index.device)
+        check_points(pos, occupied.index_fill(0, index, True), device)
 
     def count(self, x: Any) -> int:
         graphs = getattr(x, "num_graphs", None)

@@ -63,3 +63,18 @@ def test_conditional_starts_as_the_plain_law(family):
 def test_an_unknown_family():
     with pytest.raises(UserError, match="`family` must be one of ball, gaussian, swing-twist, igso, box, got 'cube'"):
         molecular_law("cube", 0.1, 0.1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("rotation", "translation", "message"),
+    [
+        (-1.0, 0.1, r"`rotation` must lie in \[0, 3.14159\] rad, got -1"),
+        (5.0, 0.1, "got 5; no turn is larger"),
+        (1.0, 3.0, r"`translation` must lie in \[0, 1\] angstrom, got 3; raise `cap`"),
+        (1.0, math.nan, "got nan"),
+    ],
+)
+def test_beyond_the_widest(family, rotation, translation, message):
+    with pytest.raises(UserError, match=message):
+        molecular_law(family, rotation, translation)

@@ -420,6 +420,14 @@ class TestTranslations:
         assert TranslationBall(1.0).divergence().item() == 0
 
 
+def test_noise_of_another_law_is_refused(law, untyped):
+    wrong = torch.rand(2, law.noise_dim + 1)
+    message = rf"`noise` must have shape \(\.\.\., {law.noise_dim}\), got \(2, {law.noise_dim + 1}\)"
+    for function in (law.elements, law.enumerated):
+        with pytest.raises(UserError, match=message):
+            function(wrong)
+
+
 def test_rotation_acts_before_translation():
     """The shift of a product law is not turned: the cloud of images of the origin is the ball of shifts."""
     law = rigid_motions(math.pi, 0.5).double()

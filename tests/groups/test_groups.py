@@ -204,6 +204,30 @@ def test_wrong_shapes_are_named(untyped):
         SO3.exp(torch.zeros(3))(torch.zeros(4, 2))
     with pytest.raises(UserError, match=r"`linear` and `shift`"):
         Affine(torch.zeros(2, 2), torch.zeros(3))
+    g = SO3.exp(torch.zeros(2, 3))
+    apart = r"batch shape \(3,\), these elements \(2,\), and the two must broadcast; give one per element"
+    with pytest.raises(UserError, match=f"`points` have {apart}"):
+        g(torch.zeros(3, 4, 3))
+    with pytest.raises(UserError, match=f"elements to compose with have {apart}"):
+        g.compose(SO3.exp(torch.zeros(3, 3)))
+    with pytest.raises(UserError, match="`points` are on meta, these elements on cpu"):
+        g(torch.zeros(2, 4, 3, device="meta"))
+    with pytest.raises(UserError, match=r"maps of R\^3, got maps of R\^2"):
+        g.compose(SO2.exp(torch.zeros(2, 1)))
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda g: g.name)
+def test_every_function_names_wrong_shapes(group, untyped):
+    wrong = torch.zeros(2, group.dim + 1)
+    other = Affine.identity(group.space_dim + 1, (2,))
+    for function in (group.exp, group.hat):
+        with pytest.raises(
+            UserError, match=rf"`xi` must have shape \(\.\.\., {group.dim}\), got \(2, {group.dim + 1}\)"
+        ):
+            function(wrong)
+    for function in (group.log, group.adjoint):
+        with pytest.raises(UserError, match=rf"`g` must hold maps of R\^{group.space_dim}, got maps of"):
+            function(other)
 
 
 class TestReflections:
