@@ -132,8 +132,20 @@ def worlds_table(content: dict[str, Any]) -> str:
                 shown = f"{median(values):{form}} ({max(values):{form}})" if len(runs) > 1 else f"{values[0]:{form}}"
                 cells.append(shown if key in asked else "")
             able = "" if world == "none" else f"{sum(r['decidable'] for r in runs)} of {len(runs)}"
-            rows.append(["gap, no world" if world == "none" else world, law, str(len(runs)), able, *cells])
-    return table(["world", "law", "seeds", "can tell", *(title for title, _ in WORLD_COLUMNS.values())], rows)
+            name = "gap, no world" if world == "none" else world
+            rows.append([name, law, str(len(runs)), able, verdicts_of(runs), *cells])
+    titles = [title for title, _ in WORLD_COLUMNS.values()]
+    return table(["world", "law", "seeds", "can tell", "verdicts right / wrong / undecided", *titles], rows)
+
+
+def verdicts_of(runs: list[dict[str, Any]]) -> str:
+    """How many generators were judged rightly, wrongly and not at all."""
+    findings = [f for r in runs for f in r["findings"]]
+    if not findings:
+        return ""
+    decided = [f for f in findings if f["verdict"] != "undecided"]
+    right = sum((f["verdict"] == "kept") == f["holds"] for f in decided)
+    return f"{right} / {len(decided) - right} / {len(findings) - len(decided)}"
 
 
 def speed_table(content: dict[str, Any]) -> str:

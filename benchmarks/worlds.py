@@ -1,13 +1,13 @@
 """Is the symmetry found that is there? Worlds whose answer is known, one law and one objective for all of them.
 
-    python benchmarks/worlds.py [--seeds 10] [--steps 4000] [--only WORLD/LAW ...]
+    python benchmarks/worlds.py [--seeds 10] [--steps 6000] [--only WORLD/LAW ...]
 
 Every run trains on the molecules of xtb9 of at most 15 atoms, in random frames, with the same settings; only the world
 and the seed differ. The laws: `found` (full covariances, loss budget; with reflections in the world of the
 pseudoscalar), and to show what they miss `box` (the centred box per axis, loss budget) and `paper` (Augerino as
 published). What is judged is the law on the group: mean tilt of the world's axis, nats of the spin about it to uniform,
 and so on. `decidable` is the proviso: the test error at the identity is below half of what the broken symmetry
-contributes to the label. Runs that are already in results/worlds.json are kept.
+contributes to the label, and `findings` are the verdicts of `molaugerino discover`. Runs that are already in results/worlds.json are kept.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from molaugerino import symmetry
 from molaugerino.config import LawConfig, TrainConfig
 from molaugerino.datasets import World, in_frames, open_data
 from molaugerino.datasets.worlds import DECAY
+from molaugerino.discover import Finding, discover
 from molaugerino.distributions import GroupDistribution
 from molaugerino.groups import Affine
 from molaugerino.training.checkpoint import load_model
@@ -38,6 +39,7 @@ from molaugerino.training.setup import open_run_data
 
 ATOMS = 15
 FEW = 3  # seeds of everything but the field
+NEAR = 0.98  # cosine: an axis is the one of the world
 PLACES = 8  # of each molecule, to see what its place contributes to the label
 LAWS: dict[str, dict[str, Any]] = {
     "found": {"law": LawConfig(family="gaussian")},
@@ -90,6 +92,16 @@ def judged(law: GroupDistribution, world: World, uniform: bool) -> dict[str, Any
     }
 
 
+def holds(finding: Finding, world: World) -> bool:
+    """Whether the label of a world has this symmetry."""
+    if world.name in ("two-fields", "field") and finding.kind == "rotation":
+        return world.name == "field" and finding.axis is not None and abs(float(world.axis @ finding.axis)) > NEAR
+    if world.name == "slab":
+        along = None if finding.axis is None else abs(float(world.axis @ finding.axis))
+        return along is not None and (along > NEAR if finding.kind == "rotation" else along < 1 - NEAR)
+    return finding.kind != "reflection"
+
+
 def small_molecules(folder: Path) -> Path:
     """The molecules of xtb9 of at most ATOMS atoms, as a file."""
     full = open_data("xtb9")
@@ -124,6 +136,7 @@ def one(world: Any, kind: str, seed: int, steps: int, data: Path) -> dict[str, A
             raise KeyboardInterrupt
         minutes = (time.monotonic() - start) / 60
         law = load_model(run.folder)[0].distribution
+        findings = discover(run.folder).findings if "law" in chosen else []
         with (run.folder / "metrics.csv").open(newline="") as file:
             wanted = [k for k in next(csv.reader(file)) if k.startswith(("law/", "objective/"))]
             file.seek(0)
@@ -142,6 +155,7 @@ def one(world: Any, kind: str, seed: int, steps: int, data: Path) -> dict[str, A
         "decidable": residual < share / 2,
         "parts": run.law["parts"],
         "verdict": run.law["verdict"],
+        "findings": [{"name": f.name, "verdict": f.verdict, "holds": holds(f, World(world, seed))} for f in findings],
         "results": [r._asdict() for r in run.results],
         "path": [{k: float(row[k]) for k in wanted} | {"step": int(row["step"])} for row in rows[::4]],
     }
@@ -150,7 +164,7 @@ def one(world: Any, kind: str, seed: int, steps: int, data: Path) -> dict[str, A
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10, help="of the field; everything else gets at most three")
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--only", nargs="+", help="such as field/found")
     options = parser.parse_args()
     origin = provenance(options.seeds)

@@ -203,9 +203,9 @@ class LossBudget(nn.Module):
         strength <- strength * exp(0.3 clip((allowed - rise) / allowed, -1, 1))
 
     Both losses are of one network on the same molecules, which never update weights, so their
-    difference is paired and precise. The strength multiplies the divergence in nats. While the
-    network at the identity has not clearly beaten the constant, a law that destroys the label
-    would cost nothing, so until then the law is held at its start and the verdict is undecided.
+    difference is paired and precise. The strength multiplies the divergence in nats. What the network has
+    not learned yet, no law can hurt; and once the law hides it, it will never be learned. So the law is held
+    at its start, and the verdict is undecided, until the loss at the identity is clearly below half of the constant's.
 
     Args:
         constant_loss: training loss of the best constant prediction.
@@ -213,7 +213,7 @@ class LossBudget(nn.Module):
 
     RISE_OF_IDENTITY = 0.05
     RISE_OF_CONSTANT = 0.001
-    LEARNED = 0.8  # of the constant's loss
+    LEARNED = 0.5  # of the constant's loss
     GAIN = 0.3
     MEMORY = 0.7  # weight of the past in the running means
     STRENGTH = (1e-4, 1.0)
