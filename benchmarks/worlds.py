@@ -7,7 +7,8 @@ and the seed differ. The laws: `found` (full covariances, loss budget; with refl
 pseudoscalar), and to show what they miss `box` (the centred box per axis, loss budget) and `paper` (Augerino as
 published). What is judged is the law on the group: mean tilt of the world's axis, nats of the spin about it to uniform,
 and so on. `decidable` is the proviso: the test error at the identity is below half of what the broken symmetry
-contributes to the label, and `findings` are the verdicts of `molaugerino discover`. Runs that are already in results/worlds.json are kept.
+contributes to the label. `findings` are the verdicts of `molaugerino discover`, beside what holds. Runs that are
+already in results/worlds.json are kept.
 """
 
 from __future__ import annotations
