@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from molaugerino.groups import SO3, Affine
 
@@ -41,3 +43,19 @@ def swing_and_twist(r: torch.Tensor, axis: torch.Tensor) -> tuple[torch.Tensor, 
 def table_of(groups: Affine) -> list[tuple[int, int]]:
     """All pairs of indices of a batch of elements."""
     return list(itertools.product(range(groups.batch_shape[0]), repeat=2))
+
+
+@torch.no_grad()
+def central_differences(value: Callable[[], Tensor], parameters: list[Tensor], step: float = 1e-6) -> list[Tensor]:
+    """d value / d parameter, entry by entry."""
+    slopes = []
+    for parameter in parameters:
+        flat, slope = parameter.data.view(-1), torch.empty_like(parameter).view(-1)
+        for k in range(len(flat)):
+            flat[k] += step
+            up = value()
+            flat[k] -= 2 * step
+            slope[k] = (up - value()) / (2 * step)
+            flat[k] += step
+        slopes.append(slope.view_as(parameter))
+    return slopes
