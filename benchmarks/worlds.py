@@ -39,6 +39,7 @@ from molaugerino.training.run import train
 from molaugerino.training.setup import open_run_data
 
 ATOMS = 15
+FIRST = 10  # seeds 0 to 9 served to choose the length of the runs and the schedule of the law
 FEW = 3  # seeds of everything but the field
 NEAR = 0.98  # cosine: an axis is the one of the world
 PLACES = 8  # of each molecule, to see what its place contributes to the label
@@ -172,10 +173,10 @@ def main() -> None:
     runs = read("worlds").get("runs", [])
     done = {(r["world"], r["law"], r["seed"], r["steps"]) for r in runs}
     jobs = []
-    for seed in range(options.seeds):
+    for seed in range(FIRST, FIRST + options.seeds):
         for world, kind in PLAN:
             wanted = options.only is None or f"{world}/{kind}" in options.only
-            if wanted and (seed < FEW or (world, kind) == ("field", "found")):
+            if wanted and (seed < FIRST + FEW or (world, kind) == ("field", "found")):
                 jobs.append((world, kind, seed, options.steps))
     found = [job for job in jobs if job[1] == "found"]
     found.sort(key=lambda job: job[0] != "field")

@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import dataclass, field
 
-LAW_SETTLES = 0.5  # share of the run after which the law's learning rate falls to zero
+LAW_SETTLES = 0.7  # share of the run after which the law's learning rate falls to zero
 
 
 @dataclass
