@@ -148,6 +148,9 @@ class TrainConfig:
             raise UserError(
                 f"--world {self.world} places molecules in space: it needs --frames random, got {self.frames}"
             )
+        chosen = self.objective, self.law.family, self.law.mirror, self.law.conditional
+        if self.augment == "paper" and chosen != ("budget", "ball", None, False):
+            raise UserError("--augment paper has a law and an objective of its own; leave out --objective and --law")
         if self.law.strength is not None and self.objective not in ("kl", "norm"):
             raise UserError(f"--law.strength is for --objective kl or norm; {self.objective} sets its own")
         if self.law.mirror is not None and self.law.mirror > 1:

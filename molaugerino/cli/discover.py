@@ -33,11 +33,13 @@ def print_discovery(found: Discovery) -> None:
     console = Console()
     levels = f"loss {found.identity_loss:.3g} at the identity, constant {found.constant_loss:.3g}"
     title = f"{', '.join(found.targets)}: {levels}"
-    table = Table(box=box.SIMPLE, title=title, title_justify="left")
-    for name in ("generator", "verdict", "extent", "unit", "nats left", "nats gained", "rise when forced", "response"):
-        table.add_column(name, justify="left" if name in ("generator", "verdict", "unit") else "right")
+    table = Table(box=box.SIMPLE, padding=0, collapse_padding=True, title=title, title_justify="left")
+    for name in ("generator", "verdict"):
+        table.add_column(name, no_wrap=True)
+    for name in ("extent", "nats left", "gained", "rise when forced", "response"):
+        table.add_column(name, justify="right", overflow="fold")
     for f in found.findings:
-        numbers = f"{f.extent:.3g}", f.unit, f"{f.nats:.2f}", f"{f.gained:.2f}"
+        numbers = f"{f.extent:.3g} {f.unit}", f"{f.nats:.2f}", f"{f.gained:.2f}"
         table.add_row(f.name, f.verdict, *numbers, f"{f.rise:.2g} +- {f.rise_error:.1g}", f"{f.response:.2g}")
     console.print(table)
     for f in found.findings:

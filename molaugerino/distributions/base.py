@@ -39,8 +39,8 @@ class Extent(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The quantity, and its axis where it has but one."""
-        return f"{self.quantity} {self.axes[0]}" if len(self.axes) == 1 else self.quantity
+        """The quantity, and its axis where it has but one, unless the two are the same."""
+        return " ".join(dict.fromkeys((self.quantity, *self.axes))) if len(self.axes) == 1 else self.quantity
 
 
 class GroupDistribution(nn.Module, ABC):

@@ -327,6 +327,8 @@ class TestRefusals:
             ({"world": "field"}, "--world field places molecules in space"),
             ({"law": LawConfig(strength=1.0)}, "--law.strength is for --objective kl or norm; budget sets its own"),
             ({"law": LawConfig(mirror=1.5)}, "--law.mirror is a probability, got 1.5"),
+            ({"augment": "paper", "objective": "kl"}, "--augment paper has a law and an objective of its own"),
+            ({"augment": "paper", "law": LawConfig(family="box")}, "leave out --objective and --law"),
             ({"law": LawConfig(band=(2.0, 1.0))}, "--law.band needs two rising numbers of nats, got 2.0 1.0"),
         ],
     )
