@@ -288,6 +288,8 @@ class LossBudget(nn.Module):
     @property
     def verdict(self) -> str:
         """In words, for the report."""
+        if not self.sums[0]:
+            return "undecided: the run ended before the first measurement of what the law costs; train longer"
         if not self.open:
             return (
                 f"undecided: the network has not learned the label (loss at the identity {self.identity_loss:.3g}, "

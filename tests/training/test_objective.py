@@ -54,6 +54,7 @@ class TestLossBudget:
     def test_closed_until_the_constant_is_beaten(self):
         budget = LossBudget(constant_loss=1.0)
         assert not budget.open  # nothing measured yet
+        assert "before the first measurement" in budget.verdict
         feed(budget, 0.9, 0.9)
         before = budget.strength
         assert not budget.open
