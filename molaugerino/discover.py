@@ -14,7 +14,7 @@ from torch import Tensor
 
 from molaugerino import symmetry
 from molaugerino.augment import Augmented
-from molaugerino.datasets import Batch, PaddedData, World, in_frames
+from molaugerino.datasets import Batch, PackedData, World, in_frames
 from molaugerino.distributions import GroupDistribution, HaarBall, TranslationBall, reflection
 from molaugerino.errors import UserError
 from molaugerino.groups import SO3, T3, Affine
@@ -156,7 +156,7 @@ def discover(run: str | Path, data: str | None = None, molecules: int = MOLECULE
     rows = np.setdiff1d(rows, loaded.owner[~known])
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:molecules])
     turned, _ = in_frames(loaded, card.frames, TEST_FRAMES_SEED)
-    padded = PaddedData(World(card.world, card.world_seed).place(turned), card.targets)
+    padded = PackedData(World(card.world, card.world_seed).place(turned), card.targets)
     rows = rows[torch.isfinite(padded.y[rows]).all(1).numpy()]
     if len(rows) < 2:
         raise UserError(f"{loaded.name} has fewer than two labelled molecules to test on")
@@ -166,7 +166,7 @@ def discover(run: str | Path, data: str | None = None, molecules: int = MOLECULE
 class _Trial:
     """Paired losses of one model on the same molecules, as they stand and transformed."""
 
-    def __init__(self, augmented: Augmented, card: ModelCard, data: PaddedData, rows: np.ndarray) -> None:
+    def __init__(self, augmented: Augmented, card: ModelCard, data: PackedData, rows: np.ndarray) -> None:
         self.augmented, self.card = augmented, card
         order = rows[np.argsort(data.num_atoms.numpy()[rows], kind="stable")]
         self.batches: list[Batch] = list(data.batches(order, BATCH))

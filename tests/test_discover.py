@@ -14,7 +14,7 @@ from torch import nn
 from molaugerino.augment import Augmented
 from molaugerino.cli.main import main
 from molaugerino.config import LawConfig, ModelConfig, TrainConfig
-from molaugerino.datasets import PaddedData, World, in_frames, load_npz
+from molaugerino.datasets import PackedData, World, in_frames, load_npz
 from molaugerino.datasets.worlds import DECAY
 from molaugerino.discover import _Trial, discover, judged
 from molaugerino.distributions import AlgebraGaussian, Product, TranslationGaussian, reflection
@@ -52,7 +52,7 @@ def card(small_npz, tmp_path_factory):
 
 def slab_trial(small_npz, card, law, knows=True):
     molecules = in_frames(load_npz(small_npz).with_geometry("mmff"), "random", 0)[0]
-    data = PaddedData(World("slab").place(molecules), card.targets)
+    data = PackedData(World("slab").place(molecules), card.targets)
     augmented = Augmented(KnowsTheSlab(card.targets, knows), law, Padded()).eval()
     return _Trial(augmented, card, data, np.arange(200)).run("known")
 

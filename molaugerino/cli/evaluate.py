@@ -35,7 +35,7 @@ def run(config: EvaluateConfig) -> int:
         print_report(card.law, results)
     if len(strange):
         print(f"{len(strange)} molecules with elements that the model has not seen were left out", file=sys.stderr)
-    unstated = [t.name for t in card.targets if t.method and not molecules.method(t.name)]
+    unstated = [t.name for t in card.targets if t.method and not molecules.target(t.name).method]
     if unstated:
         print(
             f"warning: {molecules.name} does not say by which method {', '.join(unstated)} was computed; "

@@ -2,18 +2,22 @@
 
 from molaugerino.datasets.batches import Batch as Batch
 from molaugerino.datasets.batches import BatchStream as BatchStream
-from molaugerino.datasets.batches import PaddedData as PaddedData
+from molaugerino.datasets.batches import PackedData as PackedData
 from molaugerino.datasets.embedded import EMBEDDED as EMBEDDED
 from molaugerino.datasets.embedded import open_data as open_data
 from molaugerino.datasets.frames import Frames as Frames
 from molaugerino.datasets.frames import in_frames as in_frames
+from molaugerino.datasets.graphs import graph_keys as graph_keys
+from molaugerino.datasets.joined import join as join
 from molaugerino.datasets.molecules import Geometry as Geometry
 from molaugerino.datasets.molecules import MoleculeSet as MoleculeSet
 from molaugerino.datasets.molecules import load_npz as load_npz
+from molaugerino.datasets.splits import COMMUNITY as COMMUNITY
 from molaugerino.datasets.splits import Split as Split
 from molaugerino.datasets.splits import load_split as load_split
 from molaugerino.datasets.splits import random_split as random_split
 from molaugerino.datasets.splits import save_split as save_split
+from molaugerino.datasets.splits import scaffolds as scaffolds
 from molaugerino.datasets.targets import Target as Target
 from molaugerino.datasets.targets import channel_slices as channel_slices
 from molaugerino.datasets.targets import output_action as output_action

@@ -1,4 +1,4 @@
-"""Padded tensors of a data set, and the endless, reproducible stream of batches drawn from them."""
+"""Tensors of a data set, and the endless, reproducible stream of batches drawn from them."""
 
 from __future__ import annotations
 
@@ -23,29 +23,34 @@ class Batch(NamedTuple):
     y: Tensor
 
 
-class PaddedData:
-    """Molecules of a set as padded tensors: z (n, N), pos (n, N, 3), y (n, channels)."""
+class PackedData:
+    """Molecules of a set as tensors, atoms packed: z (atoms,), pos (atoms, 3), y (n, channels), NaN without a label.
+
+    Nothing is padded before a batch is asked for, so 130,000 molecules open at once and stay small.
+    """
 
     def __init__(self, molecules: MoleculeSet, targets: list[Target]) -> None:
-        n, longest = len(molecules), int(molecules.num_atoms.max())
-        row = molecules.owner
-        place = np.arange(len(row)) - molecules.starts[row]
-        z = np.zeros((n, longest), dtype=np.int64)
-        pos = np.zeros((n, longest, 3), dtype=np.float32)
-        z[row, place], pos[row, place] = molecules.atomic_numbers, molecules.positions
+        n = len(molecules)
         labels = [molecules.values(target).reshape(n, -1) for target in targets]
         y = np.concatenate(labels, axis=1) if labels else np.zeros((n, 0))
-        self.num_atoms = torch.from_numpy(molecules.num_atoms)
-        self.z, self.pos, self.y = torch.from_numpy(z), torch.from_numpy(pos), torch.from_numpy(y).float()
+        self.num_atoms = torch.from_numpy(np.array(molecules.num_atoms, dtype=np.int64))
+        self.starts = self.num_atoms.cumsum(0) - self.num_atoms
+        self.z = torch.from_numpy(np.array(molecules.atomic_numbers, dtype=np.uint8))
+        self.pos = torch.from_numpy(np.array(molecules.positions, dtype=np.float32))
+        self.y = torch.from_numpy(y).float()
 
     def __len__(self) -> int:
-        return len(self.z)
+        return len(self.num_atoms)
 
     def batch(self, rows: Tensor) -> Batch:
         """The molecules of these rows, padded to the longest of them."""
-        longest = int(self.num_atoms[rows].max())
-        z = self.z[rows, :longest]
-        return Batch(Molecules(z, self.pos[rows, :longest], z > 0), self.y[rows])
+        count = self.num_atoms[rows, None]
+        slot = torch.arange(int(count.max()))
+        mask = slot < count  # (molecules, atoms)
+        atoms = self.starts[rows, None] + torch.where(mask, slot, 0)
+        z = torch.where(mask, self.z[atoms].long(), 0)
+        pos = torch.where(mask.unsqueeze(-1), self.pos[atoms], 0.0)
+        return Batch(Molecules(z, pos, mask), self.y[rows])
 
     def batches(self, rows: np.ndarray, size: int) -> BatchPass:
         """All rows in order, none dropped."""
@@ -55,7 +60,7 @@ class PaddedData:
 class BatchPass:
     """One pass over given rows, as often as it is iterated."""
 
-    def __init__(self, data: PaddedData, chunks: Sequence[Tensor]) -> None:
+    def __init__(self, data: PackedData, chunks: Sequence[Tensor]) -> None:
         self.data, self.chunks = data, chunks
 
     def __len__(self) -> int:
@@ -72,14 +77,14 @@ class BatchStream:
     permutation of the rows, so a run resumed at step s sees what an unbroken one sees.
 
     Args:
-        data: padded molecules.
-        rows: the training rows.
+        data: the molecules.
+        rows: the training rows; one that is there twice comes twice per epoch.
         size: molecules per batch; the last batch of an epoch may be smaller, none is dropped.
         seed: of the permutations.
         start: called when iteration begins, gives the first step.
     """
 
-    def __init__(self, data: PaddedData, rows: np.ndarray, size: int, seed: int, start: Callable[[], int]) -> None:
+    def __init__(self, data: PackedData, rows: np.ndarray, size: int, seed: int, start: Callable[[], int]) -> None:
         self.data, self.rows, self.size, self.seed, self.start = data, torch.from_numpy(rows), size, seed, start
         self.steps_per_epoch = -(-len(rows) // size)
 

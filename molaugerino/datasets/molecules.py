@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from scipy.spatial import cKDTree
 
+from molaugerino.datasets.names import method_of, property_of
 from molaugerino.datasets.targets import COMPONENTS, MAX_Z, Target, default_readout
+from molaugerino.datasets.units import factor
 from molaugerino.errors import UserError
 from molaugerino.files import sha256
 
 Geometry = Literal["given", "mmff"]
+OVERLAP = 0.4  # angstrom: no two nuclei of a molecule are nearer
 KINDS = {"i": "integers", "u": "non-negative integers", "f": "real numbers", "U": "text"}
 FORM = {  # dimensions and kinds of the arrays of an archive
     "id": (1, "iuU"),
@@ -93,49 +97,93 @@ class MoleculeSet:
             raise UserError(f"{self.name} holds no {geometry} positions; use the geometry {self.geometry!r}")
         return replace(self, geometry="mmff", positions=self.positions_mmff)
 
-    def target(self, name: str) -> Target:
-        """The target that a label makes; `<vector>_x`, `_y`, `_z` are the components of a vector label.
+    def close_pairs(self, reach: float) -> np.ndarray:
+        """(pairs, 2) rows of atoms of one molecule at most `reach` angstrom apart, each pair once."""
+        apart = self.positions.astype(np.float64)
+        apart[:, 0] += self.owner * (np.ptp(apart) + 2 * reach)  # the molecules in a row, out of each other's reach
+        return cKDTree(apart, balanced_tree=False).query_pairs(reach, output_type="ndarray")
+
+    def subset(self, rows: np.ndarray) -> MoleculeSet:
+        """These molecules, in this order, with their labels."""
+        count = self.num_atoms[rows]
+        atoms = np.arange(count.sum()) + np.repeat(self.starts[rows] - (np.cumsum(count) - count), count)
+        return replace(
+            self,
+            id=self.id[rows],
+            num_atoms=count,
+            atomic_numbers=self.atomic_numbers[atoms],
+            positions=self.positions[atoms],
+            columns=tuple(replace(c, values=c.values[rows]) for c in self.columns),
+            smiles=None if self.smiles is None else self.smiles[rows],
+            positions_mmff=None if self.positions_mmff is None else self.positions_mmff[atoms],
+        )
+
+    def with_method(self, method: str) -> MoleculeSet:
+        """The same labels, said to be computed by `method`."""
+        return replace(self, columns=tuple(replace(c, method=method) for c in self.columns))
+
+    def targets(self, name: str) -> list[Target]:
+        """The targets that a name stands for: one per method where labels of several methods carry it.
+
+        Args:
+            name: of a label, here or under another library's name; `<vector>_x`, `_y`, `_z` are the components of a
+                vector label; `name@method` takes the label by one method.
 
         Raises:
             UserError: where there is no such label.
         """
-        column = self._column(name)
-        if column.name != name:
-            return Target(name, column.method, column.unit)
-        return Target(name, column.method, column.unit, default_readout(name), column.kind)
+        bare, _, method = name.partition("@")
+        stem, _, component = bare.rpartition("_")
+        found = [self._target(c) for c in self.columns if c.name == bare] or [
+            Target(f"{c.name}_{component}", c.method, c.unit)
+            for c in self.columns
+            if c.kind == "vector" and c.name == stem and component in COMPONENTS
+        ]
+        if not found or not method:  # what other methods and libraries call the same property
+            same = [c for c in self.columns if property_of(c.name) == property_of(bare) and c.name != bare]
+            found += [self._target(c) for c in same]
+        if method:
+            found = [target for target in found if target.method == method]
+        if found:
+            return found
+        known = [c.name + (f"@{c.method}" if method else "") for c in self.columns]
+        known += [f"{c.name}_x" for c in self.columns if c.kind == "vector"]
+        raise UserError(f"{self.name} has no label {name!r}; it has {', '.join(known)}")
 
-    def method(self, name: str) -> str:
-        """The level of theory of a label, '' where the file states none."""
-        return self._column(name).method
+    @staticmethod
+    def _target(column: Column) -> Target:
+        return Target(column.name, column.method, column.unit, default_readout(column.name), column.kind)
+
+    def target(self, name: str) -> Target:
+        """The first of `targets(name)`."""
+        return self.targets(name)[0]
 
     def values(self, target: Target) -> np.ndarray:
-        """Labels for a target, (n,) or (n, 3), in the current frame.
+        """Labels for a target in its unit, (n,) or (n, 3), in the current frame.
+
+        A label under another library's name is the same; one of another stated method is not.
 
         Raises:
-            UserError: where there is no such label, or it has another unit, or another stated method.
+            UserError: where there is no such label, or its unit cannot be converted.
         """
-        column = self._column(target.name)
-        if column.name == target.name and column.kind != target.kind:
-            raise UserError(f"{target.name} of {self.name} is a {column.kind}, expected a {target.kind}")
-        if column.unit != target.unit:
-            raise UserError(f"{target.name} of {self.name} is in {column.unit}, expected {target.unit}; convert it")
-        if column.method and target.method and column.method != target.method:
+        candidates = self.targets(target.name)
+        stated = [c.method for c in candidates if c.method and target.method]
+        if len(stated) == len(candidates) and target.method not in stated:
             raise UserError(
-                f"{target.name} of {self.name} is by {column.method}, the model's by {target.method}: another target"
+                f"{target.name} of {self.name} is by {', '.join(stated)}, the model's by {target.method}: another "
+                "target"
             )
-        if column.name == target.name:
-            return column.values
-        return column.values[:, COMPONENTS.index(target.name[-1])]
-
-    def _column(self, name: str) -> Column:
-        """The label of this name, else the vector label of which it is a component."""
-        stem, _, component = name.rpartition("_")
-        vectors = [c for c in self.columns if c.kind == "vector" and c.name == stem and component in COMPONENTS]
-        found = [c for c in self.columns if c.name == name] + vectors
-        if found:
-            return found[0]
-        known = [c.name for c in self.columns] + [f"{c.name}_x" for c in self.columns if c.kind == "vector"]
-        raise UserError(f"{self.name} has no label {name!r}; it has {', '.join(known)}")
+        exact = [c for c in candidates if c.method == target.method]
+        found = exact[0] if exact else next(c for c in candidates if not (c.method and target.method))
+        if found.kind != target.kind:
+            raise UserError(f"{target.name} of {self.name} is a {found.kind}, expected a {target.kind}")
+        scale = factor(found.unit, target.unit)
+        for column in self.columns:
+            if column.method == found.method and column.name == found.name:
+                return column.values * scale if scale != 1.0 else column.values
+        stem, _, component = found.name.rpartition("_")
+        [column] = [c for c in self.columns if c.method == found.method and c.name == stem]
+        return column.values[:, COMPONENTS.index(component)] * scale
 
     def rotated(self, rotations: np.ndarray) -> MoleculeSet:
         """Every molecule turned about its centroid, x -> R x, with its vector labels; rotations (n, 3, 3)."""
@@ -214,7 +262,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray], name: str, checksum: str = "")
             raise UserError(f"{name}: `{key}` of the molecule with id {arrays['id'][bad]} is not finite; remove it")
     if len(np.unique(arrays["id"])) != n:
         raise UserError(f"{name}: `id` holds duplicates; every molecule needs its own")
-    return MoleculeSet(
+    molecules = MoleculeSet(
         name=name,
         checksum=checksum,
         geometry="given",
@@ -226,6 +274,14 @@ def from_arrays(arrays: Mapping[str, np.ndarray], name: str, checksum: str = "")
         smiles=arrays.get("smiles"),
         positions_mmff=_centred(arrays["positions_mmff"], count) if "positions_mmff" in arrays else None,
     )
+    overlapping = molecules.close_pairs(OVERLAP)
+    if len(overlapping):
+        bad = np.unique(molecules.owner[overlapping[:, 0]])
+        raise UserError(
+            f"{name}: {len(bad)} molecules, first id {molecules.id[bad[0]]}, have atoms nearer than {OVERLAP} A; "
+            "correct their positions, which must be in angstrom, or remove them"
+        )
+    return molecules
 
 
 def _check_form(arrays: Mapping[str, np.ndarray], name: str) -> None:
@@ -242,7 +298,7 @@ def _columns(arrays: Mapping[str, np.ndarray], name: str, prefix: str, n: int) -
         return []
     names = [str(v) for v in arrays.get(f"{prefix}target_names", [])]
     units = [str(v) for v in arrays.get(f"{prefix}target_units", [])]
-    methods = [str(v) for v in arrays.get(f"{prefix}target_methods", [""] * len(names))]
+    methods = [str(v) for v in arrays.get(f"{prefix}target_methods", [method_of(name, label) for label in names])]
     expected = (n, len(names), 3) if prefix else (n, len(names))
     if values.shape != expected or len(units) != len(names) or len(methods) != len(names):
         raise UserError(

@@ -6,7 +6,8 @@ import hashlib
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,13 @@ from molaugerino.errors import UserError
 from molaugerino.files import write_atomic
 
 SMALLEST = 40
+PARTS = ("train", "budget", "valid", "test")
+FORMS = (  # of split files: ours by id, ours by row, TorchMD-Net's, SchNetPack's; "" where a form has no such part
+    ("train_id", "budget_id", "valid_id", "test_id"),
+    PARTS,
+    ("idx_train", "", "idx_val", "idx_test"),
+    ("train_idx", "", "val_idx", "test_idx"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,36 +46,142 @@ class Split:
         parts = (self.train, self.budget, self.valid, self.test)
         return hashlib.sha256(b"|".join(part.astype("<i8").tobytes() for part in parts)).hexdigest()
 
+    def restricted(self, allowed: np.ndarray) -> Split:
+        """The same split of fewer molecules.
 
-def random_split(n: int, seed: int = 0) -> Split:
+        Args:
+            allowed: (n,) True for the rows to keep.
+        """
+        return Split(*(part[allowed[part]] for part in astuple(self)))
+
+
+def random_split(n: int, seed: int = 0, groups: np.ndarray | None = None, strata: np.ndarray | None = None) -> Split:
     """At most 2,000 test, 1,000 validation and 1,000 budget molecules, each at most a tenth or a twentieth.
+
+    Args:
+        n: molecules.
+        seed: of the order.
+        groups: (n,) molecules of one group stay together, such as those of one graph.
+        strata: (n,) the numbers above are of each stratum, such as the molecules that have the same labels.
 
     Raises:
         UserError: for fewer than 40 molecules.
     """
     if n < SMALLEST:
         raise UserError(f"a data set needs at least {SMALLEST} molecules to be split, got {n}")
-    test, valid, budget = min(2000, n // 10), min(1000, n // 20), min(1000, n // 20)
-    order = np.random.default_rng(seed).permutation(n)
-    pieces = np.split(order, np.cumsum([test, valid, budget]))
-    test_rows, valid_rows, budget_rows, train_rows = (np.sort(piece) for piece in pieces)
-    return Split(train_rows, budget_rows, valid_rows, test_rows)
+    rng = np.random.default_rng(seed)
+    group = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
+    size = np.bincount(group)
+    stratum = np.zeros(len(size), dtype=np.int64)
+    if strata is not None:
+        np.maximum.at(stratum, group, np.unique(strata, return_inverse=True)[1])
+    part = np.zeros(len(size), dtype=np.int64)  # of each group: 0 to 3 in the order test, valid, budget, train
+    for s in np.unique(stratum):
+        members = np.flatnonzero(stratum == s)
+        order = members[rng.permutation(len(members))]
+        total = int(size[order].sum())
+        ends = np.cumsum([min(2000, total // 10), min(1000, total // 20), min(1000, total // 20)])
+        part[order] = np.searchsorted(ends, np.cumsum(size[order]), side="left")
+    rows = [np.flatnonzero(part[group] == k) for k in range(4)]
+    return Split(train=rows[3], budget=rows[2], valid=rows[1], test=rows[0])
 
 
-def save_split(split: Split, path: Path) -> None:
+def _ordered(n: int, order: np.ndarray, sizes: tuple[int, int], budget_seed: int) -> Split:
+    """The first molecules of an order train, the next validate, the rest test; the budget is taken from the first."""
+    train, valid, test = np.split(order[:n], np.cumsum(sizes))
+    kept = np.random.default_rng(budget_seed).permutation(train)
+    budget = min(1000, len(train) // 20)
+    return Split(*(np.sort(part) for part in (kept[budget:], kept[:budget], valid, test)))
+
+
+def _110k(n: int, order: Callable[[int], np.ndarray]) -> Split:
+    if n <= 120_000:
+        raise UserError(f"a split of 110,000 and 10,000 needs more than 120,000 molecules, got {n}; use --split random")
+    return _ordered(n, order(n), (110_000, 10_000), 0)
+
+
+def _cormorant(n: int) -> Split:
+    test = n // 10
+    if n <= 100_000 + test:
+        raise UserError(
+            f"a split of 100,000 and a tenth needs more than 111,111 molecules, got {n}; use --split random"
+        )
+    return _ordered(n, np.random.RandomState(0).permutation(n), (100_000, n - 100_000 - test), 0)
+
+
+# Splits of QM9 in published comparisons, of its 130,831 molecules in the order of their ids. numpy's old generator is
+# part of what two of them are.
+COMMUNITY: dict[str, Callable[[int], Split]] = {
+    "dimenet": lambda n: _110k(n, lambda n: np.random.RandomState(42).permutation(n)),
+    "torchmd": lambda n: _110k(n, lambda n: np.random.default_rng(1).permutation(n)),
+    "cormorant": _cormorant,
+}
+
+
+def scaffolds(smiles: np.ndarray | None, name: str) -> np.ndarray:
+    """(n,) Bemis-Murcko scaffolds as SMILES, by RDKit; of a molecule without rings its own SMILES.
+
+    Raises:
+        UserError: where a molecule has no SMILES that RDKit reads.
+    """
+    from rdkit.Chem import MolFromSmiles
+    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
+
+    found = []
+    for row, text in enumerate([] if smiles is None else smiles.tolist()):
+        mol = MolFromSmiles(text) if text else None
+        if mol is None:
+            raise UserError(f"{name}: row {row} has SMILES {text!r}, and a scaffold needs one; use --split graph")
+        found.append(MurckoScaffoldSmiles(mol=mol) or text)
+    if not found:
+        raise UserError(f"{name} has no SMILES, and scaffolds need them; use --split graph")
+    return np.array(found)
+
+
+def save_split(split: Split, path: Path, ids: np.ndarray) -> None:
+    """Write the rows of each part, and the ids of the molecules, by which other data sets can be split alike."""
     content = io.BytesIO()
-    np.savez_compressed(content, train=split.train, budget=split.budget, valid=split.valid, test=split.test)
+    arrays = {part: getattr(split, part) for part in PARTS}
+    np.savez_compressed(content, **arrays, **{f"{part}_id": ids[rows] for part, rows in arrays.items()})
     write_atomic(path, content.getvalue())
 
 
-def load_split(path: Path, n: int) -> Split:
-    """Read a split of n molecules back, checked to be disjoint and in range."""
+def load_split(path: Path, ids: np.ndarray, by_id: bool = False) -> Split:
+    """Read a split of the molecules with these ids, checked to be disjoint and in range.
+
+    Besides our own form those of TorchMD-Net (idx_train, idx_val, idx_test) and SchNetPack (train_idx, val_idx,
+    test_idx) are read; they have no budget, for which a twentieth of the training molecules is taken.
+
+    Args:
+        path: a .npz file.
+        ids: (n,) of the data set.
+        by_id: of our own form take the ids, not the rows: for another data set than the split was made for. Molecules
+            that the split does not know are used for nothing.
+
+    Raises:
+        UserError: where the file is missing, damaged, of another form or contradicts itself.
+    """
+    n = len(ids)
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            split = Split(*(archive[key].astype(np.int64) for key in ("train", "budget", "valid", "test")))
+            arrays = {key: archive[key] for key in archive.files}
     except (zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
-        raise UserError(f"{path} is not a readable split ({error}); train again to make one") from None
-    rows = np.concatenate([split.train, split.budget, split.valid, split.test])
-    if len(np.unique(rows)) != len(rows) or rows.min(initial=0) < 0 or rows.max(initial=0) >= n:
-        raise UserError(f"{path} does not split {n} molecules: rows repeat or lie outside 0..{n - 1}")
-    return split
+        raise UserError(f"{path} is not a readable split ({error}); give another, or train again to make one") from None
+    form = next((f for f in FORMS[not by_id :] if all(key in arrays for key in f if key)), None)
+    if form is None:
+        raise UserError(
+            f"{path} holds {', '.join(arrays)}; a split needs {' or '.join(', '.join(f) for f in FORMS[1:])}"
+        )
+    parts = [arrays[key] if key else np.zeros(0, dtype=np.int64) for key in form]
+    if form == FORMS[0]:
+        parts = [np.flatnonzero(np.isin(ids, part)) for part in parts]
+    rows = np.concatenate(parts)
+    if rows.dtype.kind not in "iu" or len(np.unique(rows)) != len(rows) or rows.min(initial=0) < 0:
+        raise UserError(f"{path} does not split {n} molecules: rows repeat, or are no row numbers")
+    if rows.max(initial=0) >= n:
+        raise UserError(f"{path} does not split {n} molecules: rows lie outside 0..{n - 1}")
+    train, budget, valid, test = (np.sort(part.astype(np.int64)) for part in parts)
+    if not form[1]:
+        kept = np.random.default_rng(0).permutation(train)
+        budget, train = np.sort(kept[: len(kept) // 20]), np.sort(kept[len(kept) // 20 :])
+    return Split(train, budget, valid, test)

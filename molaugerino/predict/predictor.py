@@ -12,7 +12,7 @@ import torch
 from rdkit import Chem
 
 from molaugerino.augment import Augmented
-from molaugerino.datasets import MoleculeSet, PaddedData, in_frames
+from molaugerino.datasets import MoleculeSet, PackedData, in_frames
 from molaugerino.errors import UserError
 from molaugerino.predict.smiles import Conformer, Status, Unpredictable, embed, parse
 from molaugerino.training.checkpoint import ModelCard, load_model
@@ -146,7 +146,7 @@ class Predictor:
         )
         if self.card.frames == "principal":
             molecules, _ = in_frames(molecules, "principal")
-        data = PaddedData(molecules, [])
+        data = PackedData(molecules, [])
         copies = 1 if self.card.augment == "none" else self.card.eval_copies
         passes: Passes = "identity" if copies == 1 else "own law"
         return predict_rows(self.augmented, data, np.arange(len(conformers)), copies, passes)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from molaugerino import paper
 from molaugerino.augment import Augmented
-from molaugerino.datasets import Batch, Frames, MoleculeSet, PaddedData, Target, World, channel_slices, in_frames
+from molaugerino.datasets import Batch, Frames, MoleculeSet, PackedData, Target, World, channel_slices, in_frames
 from molaugerino.distributions import GroupDistribution
 from molaugerino.groups import Affine
 
@@ -42,7 +42,7 @@ class Result(NamedTuple):
 
 
 @torch.no_grad()
-def predict_rows(augmented: Augmented, data: PaddedData, rows: np.ndarray, copies: int, passes: Passes) -> Tensor:
+def predict_rows(augmented: Augmented, data: PackedData, rows: np.ndarray, copies: int, passes: Passes) -> Tensor:
     """Predictions (rows, channels), averaged over the elements that `passes` names."""
     generator = torch.Generator().manual_seed(TEST_FRAMES_SEED)
 
@@ -98,7 +98,7 @@ def evaluate(
         tested = ("random",)  # its labels belong to where the molecules are placed
     for name in tested:
         turned, _ = in_frames(molecules, name, TEST_FRAMES_SEED)
-        data = PaddedData(world.place(turned), targets)
+        data = PackedData(world.place(turned), targets)
         y = data.y[torch.from_numpy(rows)]
         mean_errors = (y - torch.tensor(train_mean)).abs()
         for k in copies:

@@ -18,7 +18,7 @@ from molaugerino.config import DEFAULT_MINUTES, TrainConfig
 from molaugerino.datasets import (
     Batch,
     MoleculeSet,
-    PaddedData,
+    PackedData,
     Split,
     Target,
     World,
@@ -62,7 +62,7 @@ class RunData:
 
     loaded: MoleculeSet
     targets: list[Target]
-    padded: PaddedData
+    padded: PackedData
     split: Split
     undetermined: int
 
@@ -75,7 +75,7 @@ def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
     world = World(config.world, config.world_seed)
     turned = world.place(turned)
     targets = [turned.target(name) for name in dict.fromkeys(config.target or (world.label,))]
-    padded = PaddedData(turned, targets)
+    padded = PackedData(turned, targets)
     incomplete = int((~torch.isfinite(padded.y)).any(1).sum())
     if incomplete:
         wanted = ", ".join(t.name for t in targets)

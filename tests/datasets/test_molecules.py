@@ -9,14 +9,10 @@ from scipy.spatial.transform import Rotation
 
 from molaugerino.datasets import (
     BatchStream,
-    PaddedData,
-    Split,
+    PackedData,
     in_frames,
     load_npz,
-    load_split,
     open_data,
-    random_split,
-    save_split,
 )
 from molaugerino.errors import UserError
 from tests.conftest import archive
@@ -79,6 +75,13 @@ class TestBadFiles:
         arrays = archive(count=50)
         arrays["positions"][arrays["num_atoms"][0] + 1, 2] = np.nan
         with pytest.raises(UserError, match=f"molecule with id {arrays['id'][1]} is not finite"):
+            load_npz(saved(tmp_path, **arrays))
+
+    def test_overlapping_atoms_name_the_molecule(self, tmp_path):
+        arrays = archive(count=50)
+        first = arrays["num_atoms"][0]
+        arrays["positions"][first] = arrays["positions"][first + 1] + 0.1
+        with pytest.raises(UserError, match=f"1 molecules, first id {arrays['id'][1]}, have atoms nearer than 0.4 A"):
             load_npz(saved(tmp_path, **arrays))
 
     def test_truncated(self, small_npz, tmp_path):
@@ -178,32 +181,9 @@ class TestFrames:
             in_frames(small, "upright")
 
 
-class TestSplits:
-    def test_disjoint_complete_and_seeded(self, tmp_path):
-        split = random_split(1000, 1)
-        rows = np.concatenate([split.train, split.budget, split.valid, split.test])
-        assert np.array_equal(np.sort(rows), np.arange(1000))
-        assert [len(split.test), len(split.valid), len(split.budget)] == [100, 50, 50]
-        assert split.checksum == random_split(1000, 1).checksum != random_split(1000, 2).checksum
-        save_split(split, tmp_path / "splits.npz")
-        assert load_split(tmp_path / "splits.npz", 1000).checksum == split.checksum
-
-    def test_bad_splits(self, tmp_path):
-        path = tmp_path / "splits.npz"
-        rows = np.arange(5)
-        save_split(Split(rows, rows, rows, rows), path)
-        with pytest.raises(UserError, match="rows repeat"):
-            load_split(path, 100)
-        path.write_bytes(b"PK\x03\x04")
-        with pytest.raises(UserError, match="not a readable split"):
-            load_split(path, 100)
-        with pytest.raises(UserError, match="at least 40 molecules"):
-            random_split(39)
-
-
 class TestBatches:
     def test_padding_holds_the_molecules(self, small):
-        data = PaddedData(small, [small.target("gap"), small.target("dipole")])
+        data = PackedData(small, [small.target("gap"), small.target("dipole")])
         batch = data.batch(torch.tensor([5, 2]))
         assert batch.y.shape == (2, 4)
         for row, k in enumerate((5, 2)):
@@ -212,14 +192,14 @@ class TestBatches:
             assert batch.x.z[row][batch.x.mask[row]].tolist() == small.atomic_numbers[atoms].tolist()
 
     def test_every_molecule_once_an_epoch(self, small):
-        data = PaddedData(small, [])
+        data = PackedData(small, [])
         stream = BatchStream(data, np.arange(100), 16, seed=0, start=lambda: 0)
         rows = torch.cat(stream.epoch(3))
         assert torch.equal(rows.sort().values, torch.arange(100))
         assert stream.steps_per_epoch == len(stream.epoch(0)) == 7
 
     def test_a_stream_can_be_entered_anywhere(self, small):
-        data = PaddedData(small, [])
+        data = PackedData(small, [])
 
         def first(start, count):
             stream = iter(BatchStream(data, np.arange(100), 16, seed=0, start=lambda: start))
@@ -230,10 +210,14 @@ class TestBatches:
 
 
 class TestWhatIsTheSameTarget:
-    def test_another_unit_is_refused(self, small, tmp_path):
+    def test_another_unit_is_converted_or_refused(self, small, tmp_path):
+        gap = small.target("gap")
         other = load_npz(saved(tmp_path, target_units=np.array(["hartree"] * 6)))
-        with pytest.raises(UserError, match="gap of changed is in hartree, expected eV"):
-            other.values(small.target("gap"))
+        same = load_npz(saved(tmp_path)).values(gap)
+        assert other.values(gap) == pytest.approx(same * 27.211386246)
+        other = load_npz(saved(tmp_path, target_units=np.array(["debye"] * 6)))
+        with pytest.raises(UserError, match="cannot convert 'debye', a unit of dipole, to 'eV'"):
+            other.values(gap)
 
     def test_another_method_is_another_target(self, small, tmp_path):
         other = load_npz(saved(tmp_path, target_methods=np.array(["B3LYP"] * 6)))
