@@ -97,10 +97,17 @@ class TrainConfig:
     the test errors in physical units.
     """
 
-    data: str = "xtb9"
-    """xtb9, or a .npz file of molecules."""
+    data: tuple[str, ...] = ("xtb9",)
+    """xtb9, qm9 (see molaugerino data), or files of molecules; several are joined on the molecules' ids, labels that
+    one of them lacks are missing there."""
+    method: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: as the files say)")] = ()
+    """Level of theory of the labels: one for every file of --data, or one for all."""
     target: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: gap, or the label of the world)")] = ()
-    """What to predict: one or more labels of the data; dipole is a vector, dipole_x its x component."""
+    """What to predict: one or more labels of the data, learned together; dipole is a vector, dipole_x its x component.
+    A label by several methods is several targets; gap@METHOD is one of them."""
+    split: Annotated[str | None, _optional("SPLIT", "random; graph where several files are joined")] = None
+    """random, graph (molecules of one graph stay together), scaffold, one of the community's splits of QM9 (dimenet,
+    torchmd: 110k/10k/rest; cormorant: 100,000/17,748/13,083), or a .npz file, such as splits.npz of another run."""
     augment: Literal["none", "fixed", "learned", "paper"] = "learned"
     """none: the network alone. fixed: all rotations and the widest translations. learned: found in training.
     paper: Augerino as published for molecules, faults included, to compare with."""
@@ -138,6 +145,13 @@ class TrainConfig:
     law: LawConfig = field(default_factory=LawConfig)
 
     def __post_init__(self) -> None:
+        for name in ("data", "method", "target"):  # one may be given as it is
+            if isinstance(getattr(self, name), str):
+                object.__setattr__(self, name, (getattr(self, name),))
+        if not self.data:
+            raise UserError("--data needs at least one data set; leave it out to train on xtb9")
+        if len(self.method) > 1 and len(self.method) != len(self.data):
+            raise UserError(f"give one --method for all files or one each, got {len(self.method)} for {len(self.data)}")
         given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
         if len(given) > 1:
             raise UserError(f"give one of --minutes, --epochs and --steps, got {' and '.join('--' + g for g in given)}")
@@ -188,8 +202,8 @@ class EvaluateConfig:
 
     run: Annotated[Positional[Path], arg(metavar="DIR")]
     """Folder of a trained model."""
-    data: Annotated[str | None, _optional("DATA", "the test molecules of the run")] = None
-    """xtb9, or a .npz file: all its molecules of known elements; of the run's own file the test molecules only."""
+    data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: the test molecules of the run)")] = ()
+    """Other data sets: all their molecules of known elements; of the run's own data the test molecules only."""
     copies: int = 16
     """Elements of the law to average over."""
     format: Literal["table", "json"] = "table"
@@ -205,8 +219,8 @@ class DiscoverConfig:
 
     run: Annotated[Positional[Path], arg(metavar="DIR")]
     """Folder of a run with a learned law."""
-    data: Annotated[str | None, _optional("DATA", "the test molecules of the run")] = None
-    """xtb9, or a .npz file of molecules to test on."""
+    data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: the test molecules of the run)")] = ()
+    """Other data sets to test on."""
     molecules: int = 1000
     """How many of them to test, at most."""
     out: Annotated[Path | None, _optional("DIR", "the folder of the run")] = None

@@ -54,7 +54,7 @@ def tiny_config(small_npz: Path) -> Callable[..., TrainConfig]:
 
     def make(out: Path, **changes: object) -> TrainConfig:
         settings: dict[str, object] = {
-            "data": str(small_npz),
+            "data": (str(small_npz),),
             "steps": 30,
             "out": out,
             "model": ModelConfig(width=16, depth=1, heads=2, pair=8),

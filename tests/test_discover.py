@@ -46,7 +46,7 @@ def card(small_npz, tmp_path_factory):
     law = LawConfig(family="gaussian", mirror=0.1, refresh=5)
     model = ModelConfig(width=16, depth=1, heads=2, pair=8)
     settings = {"world": "slab", "frames": "random", "steps": 4, "law": law, "model": model}
-    train(TrainConfig(data=str(small_npz), out=folder, **settings))
+    train(TrainConfig(data=(str(small_npz),), out=folder, **settings))
     return load_model(folder)[1]
 
 

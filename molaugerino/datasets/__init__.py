@@ -9,6 +9,7 @@ from molaugerino.datasets.frames import Frames as Frames
 from molaugerino.datasets.frames import in_frames as in_frames
 from molaugerino.datasets.graphs import graph_keys as graph_keys
 from molaugerino.datasets.joined import join as join
+from molaugerino.datasets.joined import open_joined as open_joined
 from molaugerino.datasets.molecules import Geometry as Geometry
 from molaugerino.datasets.molecules import MoleculeSet as MoleculeSet
 from molaugerino.datasets.molecules import load_npz as load_npz
@@ -20,6 +21,7 @@ from molaugerino.datasets.splits import save_split as save_split
 from molaugerino.datasets.splits import scaffolds as scaffolds
 from molaugerino.datasets.targets import Target as Target
 from molaugerino.datasets.targets import channel_slices as channel_slices
+from molaugerino.datasets.targets import labels_of as labels_of
 from molaugerino.datasets.targets import output_action as output_action
 from molaugerino.datasets.targets import parse_target as parse_target
 from molaugerino.datasets.worlds import World as World

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from molaugerino.datasets.embedded import open_data
 from molaugerino.datasets.molecules import Column, MoleculeSet
 from molaugerino.datasets.names import property_of
 from molaugerino.datasets.units import base_unit, factor
@@ -18,6 +19,18 @@ SAME_PLACE = 1e-3  # angstrom: files round their coordinates
 SAME_VALUE, SAME_SHARE = 1e-5, 2e-6  # of one label in two files: absolute in the joined unit, and relative
 
 Key = tuple[str, str, str]  # property, method, kind
+
+
+def open_joined(sources: Sequence[str], methods: Sequence[str] = ()) -> MoleculeSet:
+    """Data sets by name or path, joined.
+
+    Args:
+        sources: what `open_data` takes.
+        methods: levels of theory of their labels: none, one for all, or one each; '' leaves a file's own.
+    """
+    stated = methods if len(methods) == len(sources) else [*methods, ""][:1] * len(sources)
+    sets = [open_data(source) for source in sources]
+    return join([s.with_method(method) if method else s for s, method in zip(sets, stated, strict=True)])
 
 
 def join(sets: Sequence[MoleculeSet]) -> MoleculeSet:

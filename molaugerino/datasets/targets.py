@@ -59,6 +59,12 @@ def output_action(targets: list[Target]) -> Action[Tensor]:
     return DirectSum([(target.action, target.channels) for target in targets])
 
 
+def labels_of(targets: list[Target]) -> list[str]:
+    """What to call the targets: by name, and by method, too, where one name stands for several."""
+    names = [t.name for t in targets]
+    return [t.name if names.count(t.name) == 1 else f"{t.name}@{t.method}" for t in targets]
+
+
 def channel_slices(targets: list[Target]) -> list[slice]:
     """Where each target's channels lie in a (rows, channels) tensor."""
     ends = [sum(t.channels for t in targets[: k + 1]) for k in range(len(targets))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from rdkit import Chem
 
 from molaugerino.augment import Augmented
-from molaugerino.datasets import MoleculeSet, PackedData, in_frames
+from molaugerino.datasets import MoleculeSet, PackedData, in_frames, labels_of
 from molaugerino.errors import UserError
 from molaugerino.predict.smiles import Conformer, Status, Unpredictable, embed, parse
 from molaugerino.training.checkpoint import ModelCard, load_model
@@ -65,7 +65,9 @@ class Predictor:
     @property
     def columns(self) -> list[str]:
         """Names with units of `Row.values`."""
-        return [column for target in self.card.targets for column in target.columns]
+        targets = self.card.targets
+        named = [replace(target, name=label) for target, label in zip(targets, labels_of(targets), strict=True)]
+        return [column for target in named for column in target.columns]
 
     @property
     def warnings(self) -> list[str]:

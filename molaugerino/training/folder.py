@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from molaugerino.datasets import MoleculeSet, load_split, open_data
+from molaugerino.datasets import MoleculeSet, load_split, open_joined
 from molaugerino.errors import UserError
 from molaugerino.training.checkpoint import ModelCard
 
@@ -15,39 +16,41 @@ RUNS = Path("runs")
 SETTINGS, SPLITS = "config.toml", "splits.npz"
 
 
-def molecules_to_test(folder: Path, card: ModelCard, source: str | None = None) -> tuple[MoleculeSet, np.ndarray]:
+def molecules_to_test(folder: Path, card: ModelCard, sources: Sequence[str] = ()) -> tuple[MoleculeSet, np.ndarray]:
     """The molecules to test a saved model on: the test rows of its run, or all of another data set.
 
     Args:
         folder: of the run.
         card: its model's.
-        source: another data set; None takes the run's own, which must be the file it was.
+        sources: other data sets; none takes the run's own, which must be the files they were.
     """
-    if source is not None:
-        molecules = open_data(source)
+    if sources:
+        molecules = open_joined(sources)
         rows = np.arange(len(molecules))
         if molecules.checksum == card.data_sha256 and (folder / SPLITS).exists():
-            rows = _test_rows(folder, card, len(molecules))  # never count training molecules as tests
+            rows = _test_rows(folder, card, molecules)  # never count training molecules as tests
     else:
-        molecules = open_data(_data_of(folder))
+        molecules = open_joined(*_data_of(folder))
         if molecules.checksum != card.data_sha256:
-            raise UserError(f"{molecules.name} is not the file that {folder} was trained on; name the data with --data")
-        rows = _test_rows(folder, card, len(molecules))
+            raise UserError(f"{molecules.name} is not the data that {folder} was trained on; name it with --data")
+        rows = _test_rows(folder, card, molecules)
     return molecules.with_geometry("given" if molecules.positions_mmff is None else card.geometry), rows
 
 
-def _data_of(folder: Path) -> str:
+def _data_of(folder: Path) -> tuple[list[str], list[str]]:
+    """The data sets of a run, and the methods of their labels."""
     path = folder / SETTINGS
     try:
-        return str(tomllib.loads(path.read_text())["data"])
+        settings = tomllib.loads(path.read_text())
+        return list(settings["data"]), list(settings.get("method", ()))
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{path} does not say what {folder} was trained on ({error}); name the data with --data"
         ) from None
 
 
-def _test_rows(folder: Path, card: ModelCard, n: int) -> np.ndarray:
-    split = load_split(folder / SPLITS, n)
+def _test_rows(folder: Path, card: ModelCard, molecules: MoleculeSet) -> np.ndarray:
+    split = load_split(folder / SPLITS, molecules.id)
     if split.checksum != card.split_sha256:
         raise UserError(f"{folder / SPLITS} is not the split that the model was trained on; restore it")
     return split.test

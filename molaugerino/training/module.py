@@ -187,7 +187,10 @@ class TrainingModule(pl.LightningModule):
     def validation_step(self, batch: Batch, _: int) -> None:
         prediction = self.averaged.module(batch.x)
         values = {"valid_loss": self.loss(prediction, batch.y)} | self.metrics(prediction, batch.y)
-        self.log_dict({name: value.mean() for name, value in values.items()}, batch_size=len(batch.y))
+        for name, value in values.items():
+            known = value[~torch.isnan(value)] if name != "valid_loss" else value  # a missing label has no error
+            if len(known):
+                self.log(name, known.mean(), batch_size=len(known))
 
     def on_validation_epoch_end(self) -> None:
         if not torch.isfinite(self.trainer.callback_metrics["valid_loss"]):

@@ -32,6 +32,7 @@ from molaugerino.training.setup import RunData, make_card, make_module, open_run
 
 CHECKPOINT_EVERY = 100  # updates of the law
 VALIDATE_EVERY = 200  # steps
+NAMED = 3  # targets in the name of a run's folder
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,11 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
     module = make_module(config, card, data)
     folder = config.resume if config.resume is not None else new_folder(config)  # last: a mistake leaves no folder
     if config.resume is None:
-        source = config.data if config.data in EMBEDDED else str(Path(config.data).resolve())
-        save_split(data.split, folder / SPLITS)
-        write_atomic(folder / SETTINGS, to_toml(replace(config, data=source, out=None, config=None)))
+        sources = tuple(s if s in EMBEDDED else str(Path(s).resolve()) for s in config.data)
+        save_split(data.split, folder / SPLITS, data.loaded.id)
+        split = str(Path(config.split).resolve()) if config.split and config.split.endswith(".npz") else config.split
+        settings = replace(config, data=sources, split=split, out=None, config=None)
+        write_atomic(folder / SETTINGS, to_toml(settings))
     finished = fit(module, config, data, folder, console)
     if not finished:
         console.print(f"interrupted; go on with: molaugerino train --resume {folder}", soft_wrap=True)
@@ -102,8 +105,11 @@ def new_folder(config: TrainConfig) -> Path:
         make_folder(config.out)
         return config.out
     make_folder(RUNS)
-    labels = "-".join(config.target or (World(config.world).label,))
-    stem = f"{Path(config.data).stem}-{labels}-{config.augment}-{datetime.now():%Y%m%d-%H%M%S}"
+    names = config.target or (World(config.world).label,)
+    labels = "-".join(names) if len(names) <= NAMED else f"{len(names)}-targets"
+    labels = labels.replace("/", "_")
+    source = Path(config.data[0]).stem + (f"-and-{len(config.data) - 1}-more" if config.data[1:] else "")
+    stem = f"{source}-{labels}-{config.augment}-{datetime.now():%Y%m%d-%H%M%S}"
     k = 1
     while True:
         folder = RUNS / (stem if k == 1 else f"{stem}-{k}")
@@ -135,7 +141,7 @@ def fit(module: TrainingModule, config: TrainConfig, data: RunData, folder: Path
     resuming = config.resume is not None and checkpoint.exists()
     if resuming:
         if read_checkpoint(checkpoint)["data_sha256"] != data.loaded.checksum:  # before Lightning wraps what is wrong
-            raise UserError(f"{config.data} changed since {folder} was begun; restore the file or start a new run")
+            raise UserError(f"{data.loaded.name} changed since {folder} was begun; restore the data or start a new run")
         set_aside_metrics(folder)
     keeper = Keeper(folder, CHECKPOINT_EVERY * config.law.every, data.loaded.checksum)
     callbacks: list[pl.Callback] = [keeper, ProgressLine(console)]
@@ -160,10 +166,8 @@ def fit(module: TrainingModule, config: TrainConfig, data: RunData, folder: Path
             accelerator="cuda" if torch.cuda.is_available() else "cpu",  # laws count in float64, which MPS lacks
             devices=1,
         )
-        stream = BatchStream(
-            data.padded, data.split.train, config.optim.batch, config.seed, lambda: trainer.global_step
-        )
-        valid = data.padded.batches(data.split.valid, 256)
+        stream = BatchStream(data.packed, data.epoch, config.optim.batch, config.seed, lambda: trainer.global_step)
+        valid = data.packed.batches(data.split.valid, 256)
         module.schedule.started = time.monotonic()
         trainer.fit(module, stream, valid, ckpt_path=checkpoint if resuming else None)
     return not keeper.interrupted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +16,7 @@ from molaugerino import paper
 from molaugerino.augment import Augmented
 from molaugerino.config import DEFAULT_MINUTES, TrainConfig
 from molaugerino.datasets import (
+    COMMUNITY,
     Batch,
     MoleculeSet,
     PackedData,
@@ -23,10 +24,13 @@ from molaugerino.datasets import (
     Target,
     World,
     channel_slices,
+    graph_keys,
     in_frames,
+    labels_of,
     load_split,
-    open_data,
+    open_joined,
     random_split,
+    scaffolds,
 )
 from molaugerino.errors import UserError
 from molaugerino.models import Readout
@@ -55,34 +59,90 @@ class RunData:
     Attributes:
         loaded: the set at the training geometry, in the frames of the file.
         targets: what is predicted.
-        padded: the set in the training frames.
-        split: of the rows.
+        packed: the set in the training frames.
+        split: of the rows, those with a label.
+        epoch: the training rows of one pass, some of them more than once.
         undetermined: molecules whose principal frame their shape does not determine.
     """
 
     loaded: MoleculeSet
     targets: list[Target]
-    padded: PackedData
+    packed: PackedData
     split: Split
+    epoch: np.ndarray
     undetermined: int
 
 
 def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
     """Read, check, frame and split the molecules; a split already in the folder is kept."""
-    loaded = open_data(config.data)
+    loaded = open_joined(config.data, config.method)
     loaded = loaded.with_geometry(config.geometry or ("given" if loaded.positions_mmff is None else "mmff"))
     turned, undetermined = in_frames(loaded, config.frames, config.split_seed)
     world = World(config.world, config.world_seed)
     turned = world.place(turned)
-    targets = [turned.target(name) for name in dict.fromkeys(config.target or (world.label,))]
-    padded = PackedData(turned, targets)
-    incomplete = int((~torch.isfinite(padded.y)).any(1).sum())
-    if incomplete:
-        wanted = ", ".join(t.name for t in targets)
-        raise UserError(f"{incomplete} molecules of {loaded.name} lack a label of {wanted}; remove them")
+    targets = list(dict.fromkeys(t for name in config.target or (world.label,) for t in turned.targets(name)))
+    packed = PackedData(turned, targets)
+    labelled = torch.isfinite(packed.y).numpy()
     kept = folder / SPLITS if folder is not None else None
-    split = load_split(kept, len(loaded)) if kept and kept.exists() else random_split(len(loaded), config.split_seed)
-    return RunData(loaded, targets, padded, split, int(undetermined.sum()))
+    split = load_split(kept, loaded.id) if kept and kept.exists() else make_split(config, loaded)
+    split = split.restricted(labelled.any(1))
+    check_labelled(split, labelled, targets, loaded.name)
+    epoch = np.repeat(split.train, repeats(labelled[split.train]))
+    return RunData(loaded, targets, packed, split, epoch, int(undetermined.sum()))
+
+
+def make_split(config: TrainConfig, molecules: MoleculeSet) -> Split:
+    """The split that --split names; of joined data every set of labels has its tenth of test molecules.
+
+    Raises:
+        UserError: for an unknown name, or one that the molecules are too few for or lack SMILES for.
+    """
+    n, name = len(molecules), config.split or ("graph" if len(config.data) > 1 else "random")
+    if name in COMMUNITY:
+        return COMMUNITY[name](n)
+    if name.endswith(".npz"):
+        return load_split(Path(name), molecules.id, by_id=True)
+    groups: dict[str, Callable[[], np.ndarray | None]] = {
+        "random": lambda: None,
+        "graph": lambda: graph_keys(molecules),
+        "scaffold": lambda: scaffolds(molecules.smiles, molecules.name),
+    }
+    if name not in groups:
+        known = ", ".join([*groups, *COMMUNITY])
+        raise UserError(f"--split must be one of {known}, or a .npz file of a split, got {name!r}")
+    missing = np.stack([np.isnan(c.values).reshape(n, -1).any(1) for c in molecules.columns], 1)
+    strata = np.unique(missing, axis=0, return_inverse=True)[1].ravel() if missing.any() else None
+    return random_split(n, config.split_seed, groups[name](), strata)
+
+
+def check_labelled(split: Split, labelled: np.ndarray, targets: list[Target], name: str) -> None:
+    """Raise unless every target has labels in every part of the split.
+
+    Args:
+        split: of the rows.
+        labelled: (n, channels) where there are labels.
+        targets: whose channels these are.
+        name: of the data.
+    """
+    for part, rows in asdict(split).items():
+        for target, channels in zip(targets, channel_slices(targets), strict=True):
+            if not labelled[rows][:, channels].any():
+                raise UserError(
+                    f"no molecule of the {part} part of {name} has a label {target.name}; give more data, another "
+                    "--split, or leave the target out"
+                )
+
+
+def repeats(labelled: np.ndarray) -> np.ndarray:
+    """(molecules,) how often a molecule comes in an epoch: the root of how much rarer its rarest label is.
+
+    Half of the balance between scarce and plentiful labels, in logarithms; the other half is in their weights.
+
+    Args:
+        labelled: (molecules, channels) where there are labels.
+    """
+    scarcity = len(labelled) / labelled.sum(0).clip(1)
+    return np.sqrt(np.where(labelled, scarcity, 1.0).max(1)).round().astype(np.int64)
 
 
 def make_card(config: TrainConfig, data: RunData) -> ModelCard:
@@ -110,7 +170,7 @@ def make_card(config: TrainConfig, data: RunData) -> ModelCard:
         split_sha256=data.split.checksum,
         world=config.world,
         world_seed=config.world_seed,
-        train_mean=data.padded.y[train].double().mean(0).tolist(),
+        train_mean=data.packed.y[train].double().nanmean(0).tolist(),
     )
 
 
@@ -134,7 +194,7 @@ def make_augmented(config: TrainConfig, card: ModelCard, data: RunData) -> Augme
     }
     augmented = build(card, *start[config.augment])
     train = data.split.train
-    readout_of(augmented).fit_scale(data.padded.z[train], data.padded.y[train])
+    readout_of(augmented).fit_scale(data.packed.z[train], data.packed.y[train])
     return augmented
 
 
@@ -145,29 +205,45 @@ def readout_of(augmented: Augmented) -> Readout:
 
 @torch.no_grad()
 def unexplained(augmented: Augmented, data: RunData) -> Tensor:
-    """Training labels minus what the per-element references and the mean already say, (molecules, channels)."""
-    batch = data.padded.batch(torch.from_numpy(data.split.train))
+    """Training labels minus what the references and the mean already say, (molecules, channels), NaN without a label."""
+    batch = data.packed.batch(torch.from_numpy(data.split.train))
     return batch.y - readout_of(augmented).baseline(batch.x)
 
 
-def make_loss(spread: Tensor, targets: list[Target]) -> Callable[[Tensor, Tensor], Tensor]:
-    """Mean absolute error over the channels' spread, every target with the same weight, (examples,)."""
+def make_loss(left: Tensor, targets: list[Target], epoch: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """sum_c w_c |error_c| / spread_c over the labelled channels, (examples,), the median error of a constant near 1.
+
+    w_c = 1 / (channels of its target * targets) * sqrt(molecules / molecules labelled): with every molecule labelled
+    all targets have the same weight, and scarce ones gain on plentiful ones otherwise.
+
+    Args:
+        left: (training molecules, channels) what has to be learned, NaN without a label.
+        targets: whose channels these are.
+        epoch: rows of `left` in one pass.
+    """
     share = torch.cat([torch.full((t.channels,), 1 / (t.channels * len(targets))) for t in targets])
-    weight = share / spread.clamp_min(1e-8)
+    there = torch.isfinite(left)
+    spread = torch.stack([column[mask].std() for column, mask in zip(left.T, there.T, strict=True)])
+    scarcity = 1 / there[epoch].float().mean(0).clamp_min(1e-8)
+    weight = share * scarcity.sqrt() / spread.clamp_min(1e-8)
 
     def loss(prediction: Tensor, label: Tensor) -> Tensor:
-        return (prediction - label).abs() @ weight.to(label)
+        known = torch.where(
+            torch.isnan(label), prediction.detach(), label
+        )  # before the difference: its slope stays finite
+        return (prediction - known).abs() @ weight.to(label)
 
     return loss
 
 
 def make_metrics(targets: list[Target]) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
-    """Absolute errors per target in its unit, (examples,) each."""
-    slices = channel_slices(targets)
+    """Absolute errors per target in its unit, (examples,) each, NaN without a label."""
+    slices, names = channel_slices(targets), labels_of(targets)
 
     def metrics(prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
         errors = (prediction - label).abs()
-        return {f"mae/{t.name}[{t.unit}]": errors[:, s].mean(1) for t, s in zip(targets, slices, strict=True)}
+        parts = zip(names, targets, slices, strict=True)
+        return {f"mae/{name}[{t.unit}]": errors[:, s].mean(1) for name, t, s in parts}
 
     return metrics
 
@@ -205,8 +281,8 @@ def budget_batches(data: RunData, seed: int) -> Callable[[int], list[Batch]]:
 
     def batches(k: int) -> list[Batch]:
         taken = torch.from_numpy(np.take(rows, range(k * size, (k + 1) * size), mode="wrap"))
-        by_size = taken[data.padded.num_atoms[taken].argsort(stable=True)]
-        return [data.padded.batch(half) for half in by_size.chunk(2)]
+        by_size = taken[data.packed.num_atoms[taken].argsort(stable=True)]
+        return [data.packed.batch(half) for half in by_size.chunk(2)]
 
     return batches
 
@@ -215,11 +291,12 @@ def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> Training
     """Everything that is trained, at its start."""
     augmented = make_augmented(config, card, data)
     left = unexplained(augmented, data)
-    loss = make_loss(left.std(0), data.targets)
-    best_constant = float(loss(left.median(0).values, left).mean())
+    train, epoch = (torch.from_numpy(rows) for rows in (data.split.train, data.epoch))
+    loss = make_loss(left, data.targets, torch.searchsorted(train, epoch))
+    best_constant = float(loss(left.nanmedian(0).values, left).mean())
     objective = make_objective(config, best_constant)
     law = replace(config.law, every=1, lr=paper.LR) if config.augment == "paper" else config.law
-    steps_per_epoch = -(-len(data.split.train) // config.optim.batch)
+    steps_per_epoch = -(-len(data.epoch) // config.optim.batch)
     schedule = make_schedule(config, steps_per_epoch)
     budget = budget_batches(data, config.seed)
     return TrainingModule(

@@ -272,10 +272,11 @@ class TestRefusals:
 
     def test_labels_that_are_missing(self, tiny_config, tmp_path):
         arrays = archive(count=60)
-        arrays["targets"][3, :] = np.nan
+        arrays["targets"][:, 2] = np.nan
         np.savez(tmp_path / "holes.npz", **arrays)
-        with pytest.raises(UserError, match="1 molecules of holes lack a label of gap"):
-            train(tiny_config(tmp_path / "run", data=str(tmp_path / "holes.npz")))
+        [name] = arrays["target_names"][[2]]
+        with pytest.raises(UserError, match=f"no molecule of the train part of holes has a label {name}"):
+            train(tiny_config(tmp_path / "run", data=(str(tmp_path / "holes.npz"),), target=(name,)))
 
     def test_resume_takes_no_other_setting(self, trained):
         with pytest.raises(UserError, match="drop the other options"):
@@ -289,7 +290,7 @@ class TestRefusals:
 
     def test_data_that_changed(self, tiny_config, small_npz, tmp_path):
         shutil.copy(small_npz, tmp_path / "data.npz")
-        run = train(tiny_config(tmp_path / "run", data=str(tmp_path / "data.npz")))
+        run = train(tiny_config(tmp_path / "run", data=(str(tmp_path / "data.npz"),)))
         (run.folder / "config.json").unlink()
         np.savez(tmp_path / "data.npz", **archive(seed=1))
         with pytest.raises(UserError, match="changed since"):
@@ -302,7 +303,7 @@ class TestRefusals:
 
     def test_runs_of_the_same_second_get_folders_of_their_own(self, small_npz, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        folders = {new_folder(TrainConfig(data=str(small_npz))) for _ in range(5)}
+        folders = {new_folder(TrainConfig(data=(str(small_npz),))) for _ in range(5)}
         assert len(folders) == 5
 
     def test_a_damaged_checkpoint(self, tiny_config, tmp_path):
