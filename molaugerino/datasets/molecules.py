@@ -102,7 +102,7 @@ class MoleculeSet:
         column = self._column(name)
         if column.name != name:
             return Target(name, column.method, column.unit)
-        return Target(name, column.method, column.unit, default_readout(name), column.kind)
+        return Target(name, column.method, column.unit, default_readout(name, column.kind), column.kind)
 
     def method(self, name: str) -> str:
         """The level of theory of a label, '' where the file states none."""

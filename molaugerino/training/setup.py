@@ -29,7 +29,7 @@ from molaugerino.datasets import (
     random_split,
 )
 from molaugerino.errors import UserError
-from molaugerino.models import Readout
+from molaugerino.models import Scaling
 from molaugerino.training.checkpoint import ModelCard, build
 from molaugerino.training.folder import SPLITS
 from molaugerino.training.module import TrainingModule
@@ -92,6 +92,7 @@ def make_card(config: TrainConfig, data: RunData) -> ModelCard:
     return ModelCard(
         targets=data.targets,
         model=config.model,
+        net=config.net,
         augment=config.augment,
         law={},
         family=config.law.family,
@@ -133,19 +134,19 @@ def make_augmented(config: TrainConfig, card: ModelCard, data: RunData) -> Augme
         "learned": law_start(config),
     }
     augmented = build(card, *start[config.augment])
-    train = data.split.train
-    readout_of(augmented).fit_scale(data.padded.z[train], data.padded.y[train])
+    train = data.padded.batch(torch.from_numpy(data.split.train))
+    readout_of(augmented).fit_scale(train.x, train.y)
     return augmented
 
 
-def readout_of(augmented: Augmented) -> Readout:
+def readout_of(augmented: Augmented) -> Scaling:
     """The part of the network that knows units."""
-    return cast(Readout, augmented.model.readout)
+    return cast(Scaling, augmented.model.readout)
 
 
 @torch.no_grad()
 def unexplained(augmented: Augmented, data: RunData) -> Tensor:
-    """Training labels minus what the per-element references and the mean already say, (molecules, channels)."""
+    """Training labels minus what is known before the network is asked, (molecules, channels)."""
     batch = data.padded.batch(torch.from_numpy(data.split.train))
     return batch.y - readout_of(augmented).baseline(batch.x)
 
