@@ -57,7 +57,7 @@ def training_steps() -> dict[str, Callable[[], None]]:
         data = open_run_data(config)
         module = make_module(config, make_card(config, data), data).train()
         module.__class__ = Stepper
-        return cast(Stepper, module), data.padded.batch(torch.from_numpy(data.split.train[: config.optim.batch]))
+        return cast(Stepper, module), data.packed.batch(torch.from_numpy(data.split.train[: config.optim.batch]))
 
     def cycle(augment: Literal["learned", "none"]) -> Callable[[], None]:
         module, batch = stepper(augment)

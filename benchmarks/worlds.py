@@ -60,7 +60,7 @@ def contribution(config: TrainConfig) -> float:
     if world.name == "none":
         return math.inf
     if world.name == "pseudoscalar":  # a reflection takes y to -y
-        return float(np.abs(data.padded.y[torch.from_numpy(rows)].numpy()).mean())
+        return float(np.abs(data.packed.y[torch.from_numpy(rows)].numpy()).mean())
     labels = []
     for k in range(PLACES):
         placed = World(world.name, world.seed).place(in_frames(data.loaded, "random", 1000 + k)[0])

@@ -21,20 +21,26 @@ def _optional(shown: str, default: str) -> Any:
     return arg(metavar=shown, help_behavior_hint=f"(default: {default})")
 
 
+ModelName = Literal["point-transformer", "graph", "graph-relative", "schnet", "painn", "frame-averaging", "canonical"]
+ATTENTIVE = ("point-transformer", "frame-averaging", "canonical")
+
+
 @dataclass(frozen=True)
-class ModelConfig:
-    """The network."""
+class NetConfig:
+    """The network's shape; each takes what it uses."""
 
     width: int = 64
     """Features per atom."""
     depth: int = 4
-    """Transformer blocks."""
+    """Blocks, or rounds of messages."""
     heads: int = 8
-    """Attention heads; must divide the width."""
+    """Attention heads; must divide the width. Of the transformers."""
     pair: int = 16
-    """Features per pair of atoms."""
+    """Features per pair of atoms. Of the transformers."""
     pairwise: bool = True
     """Let attention see distances and displacements; without them only absolute coordinates are left."""
+    cutoff: float = 5.0
+    """Distance beyond which atoms do not see each other, angstrom. Of graph, schnet, painn."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,10 @@ class TrainConfig:
     split: Annotated[str | None, _optional("SPLIT", "random; graph where several files are joined")] = None
     """random, graph (molecules of one graph stay together), scaffold, one of the community's splits of QM9 (dimenet,
     torchmd: 110k/10k/rest; cormorant: 100,000/17,748/13,083), or a .npz file, such as splits.npz of another run."""
+    model: ModelName = "point-transformer"
+    """The network, and what it cannot but respect. point-transformer, graph: nothing. graph-relative: translations.
+    schnet, painn: rotations, translations, reflections; painn has vectors inside, too. frame-averaging, canonical: a
+    transformer in the principal axes, or in a frame that is learned: rotations and translations."""
     augment: Literal["none", "fixed", "learned", "paper"] = "learned"
     """none: the network alone. fixed: all rotations and the widest translations. learned: found in training.
     paper: Augerino as published for molecules, faults included, to compare with."""
@@ -140,7 +150,7 @@ class TrainConfig:
     """Go on with an interrupted run in this folder; every other setting comes from there."""
     config: Annotated[Path | None, _optional("FILE", "none")] = None
     """TOML file of settings, such as the config.toml of another run; the command line overrides it."""
-    model: ModelConfig = field(default_factory=ModelConfig)
+    net: NetConfig = field(default_factory=NetConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     law: LawConfig = field(default_factory=LawConfig)
 
@@ -171,7 +181,7 @@ class TrainConfig:
             raise UserError(f"--law.mirror is a probability, got {self.law.mirror}")
         if not 0 <= self.law.band[0] < self.law.band[1]:
             raise UserError(f"--law.band needs two rising numbers of nats, got {self.law.band[0]} {self.law.band[1]}")
-        for section in ("model", "optim", "law"):
+        for section in ("net", "optim", "law"):
             for name, value in asdict(self)[section].items():
                 allows_zero = name in ("weight_decay", "warmup", "strength", "rotation", "translation", "ema", "mirror")
                 if (
@@ -182,8 +192,8 @@ class TrainConfig:
                     raise UserError(
                         f"--{section}.{name} must be {'at least' if allows_zero else 'above'} 0, got {value}"
                     )
-        if self.model.width % self.model.heads:
-            raise UserError(f"--model.heads must divide --model.width, got {self.model.heads} and {self.model.width}")
+        if self.model in ATTENTIVE and self.net.width % self.net.heads:
+            raise UserError(f"--net.heads must divide --net.width, got {self.net.heads} and {self.net.width}")
         for name in ("ema", "warmup"):
             if not getattr(self.optim, name) < 1:
                 raise UserError(f"--optim.{name} must be below 1, got {getattr(self.optim, name)}")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from molaugerino.config import LawConfig, ModelConfig, OptimConfig, TrainConfig
+from molaugerino.config import LawConfig, NetConfig, OptimConfig, TrainConfig
 from molaugerino.datasets import open_data
 
 SMALL = 400  # molecules of the small file
@@ -57,7 +57,7 @@ def tiny_config(small_npz: Path) -> Callable[..., TrainConfig]:
             "data": (str(small_npz),),
             "steps": 30,
             "out": out,
-            "model": ModelConfig(width=16, depth=1, heads=2, pair=8),
+            "net": NetConfig(width=16, depth=1, heads=2, pair=8),
             "optim": OptimConfig(batch=32),
             "law": LawConfig(refresh=5, eval_copies=4),
         }

@@ -13,7 +13,7 @@ from torch import nn
 
 from molaugerino.augment import Augmented
 from molaugerino.cli.main import main
-from molaugerino.config import LawConfig, ModelConfig, TrainConfig
+from molaugerino.config import LawConfig, NetConfig, TrainConfig
 from molaugerino.datasets import PackedData, World, in_frames, load_npz
 from molaugerino.datasets.worlds import DECAY
 from molaugerino.discover import _Trial, discover, judged
@@ -44,8 +44,8 @@ class KnowsTheSlab(nn.Module):
 def card(small_npz, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "seed"
     law = LawConfig(family="gaussian", mirror=0.1, refresh=5)
-    model = ModelConfig(width=16, depth=1, heads=2, pair=8)
-    settings = {"world": "slab", "frames": "random", "steps": 4, "law": law, "model": model}
+    net = NetConfig(width=16, depth=1, heads=2, pair=8)
+    settings = {"world": "slab", "frames": "random", "steps": 4, "law": law, "net": net}
     train(TrainConfig(data=(str(small_npz),), out=folder, **settings))
     return load_model(folder)[1]
 

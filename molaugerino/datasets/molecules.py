@@ -152,7 +152,7 @@ class MoleculeSet:
 
     @staticmethod
     def _target(column: Column) -> Target:
-        return Target(column.name, column.method, column.unit, default_readout(column.name), column.kind)
+        return Target(column.name, column.method, column.unit, default_readout(column.name, column.kind), column.kind)
 
     def target(self, name: str) -> Target:
         """The first of `targets(name)`."""

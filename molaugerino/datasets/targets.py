@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
 from molaugerino.errors import UserError
 from molaugerino.spaces import Action, DirectSum, Invariant, Vector
 
-# Labels that grow with the molecule; everything else (orbital energies, norms, constants) is a mean over atoms.
-ENERGIES = ("u0", "u", "u298", "h", "h298", "g", "g298")
-EXTENSIVE = frozenset({"zpve", "alpha", "cv", "r2", *ENERGIES, *(f"{name}_atom" for name in ENERGIES)})
+Readout = Literal["mean", "sum", "norm", "extent"]
+Kind = Literal["scalar", "vector"]
+
+# Labels that grow with the molecule, in lower case; what is not named here (orbital energies, constants) is a mean.
+ENERGIES = ("u0", "u", "u298", "h", "h298", "g", "g298", "enthalpy", "enthalpy_h", "energy_u0", "energy_u")
+CAPACITIES = ("zpve", "alpha", "isotropic_polarizability", "cv", "heat_capacity")
+EXTENSIVE = frozenset({*ENERGIES, *CAPACITIES})
+INTENSIVE = ("homo", "lumo", "gap", "orbital", "excitation", "ionization", "fermi", "per_atom")  # energies, too
+NORMS = ("mu", "dipole_moment", "dipole_norm")
+EXTENTS = ("r2", "electronic_spatial_extent")
 COMPONENTS = ("x", "y", "z")
 MAX_Z = 118
 
@@ -25,15 +32,23 @@ class Target:
         name: bare name, such as gap; a property is known by (name, method).
         method: level of theory of the label, '' where the file states none.
         unit: physical unit of label and prediction.
-        readout: "sum" over atoms for extensive properties, "mean" for the others.
+        readout: how atoms add up: "sum" for extensive properties, "norm" for the length of a dipole, "extent" for
+            a spatial extent, a sum over atoms weighted by squared distances; "mean" for the others.
         kind: "scalar" (one channel, invariant) or "vector" (three channels, turns with the molecule).
+
+    Raises:
+        UserError: for a vector that is to be a norm or an extent.
     """
 
     name: str
     method: str
     unit: str
-    readout: Literal["mean", "sum"] = "mean"
-    kind: Literal["scalar", "vector"] = "scalar"
+    readout: Readout = "mean"
+    kind: Kind = "scalar"
+
+    def __post_init__(self) -> None:
+        if self.kind == "vector" and self.readout in ("norm", "extent"):
+            raise UserError(f"target {self.name} is a vector, and {self.readout} makes scalars; use mean or sum")
 
     @property
     def channels(self) -> int:
@@ -50,8 +65,16 @@ class Target:
         return [f"{name}[{self.unit}]" for name in names]
 
 
-def default_readout(name: str) -> Literal["mean", "sum"]:
-    return "sum" if name.lower() in EXTENSIVE or name.lower().endswith("energy") else "mean"
+def default_readout(name: str, kind: Kind = "scalar") -> Readout:
+    """How a label of this name adds up over atoms, whatever its case: by the names of QM9 and its descendants."""
+    lower = name.lower()
+    if kind == "scalar" and (lower in NORMS or lower.endswith("dipole_norm")):
+        return "norm"
+    if kind == "scalar" and lower in EXTENTS:
+        return "extent"
+    if any(word in lower for word in INTENSIVE):
+        return "mean"
+    return "sum" if lower in EXTENSIVE or lower.endswith(("energy", "_atom")) else "mean"
 
 
 def output_action(targets: list[Target]) -> Action[Tensor]:
@@ -73,7 +96,7 @@ def channel_slices(targets: list[Target]) -> list[slice]:
 
 def parse_target(data: Any) -> Target:
     """A target from JSON, with a message that names the field that is wrong."""
-    allowed = {"readout": ("mean", "sum"), "kind": ("scalar", "vector")}
+    allowed = {"readout": get_args(Readout), "kind": get_args(Kind)}
     if not isinstance(data, dict) or set(data) != {"name", "method", "unit", "readout", "kind"}:
         raise UserError(f"a target needs exactly name, method, unit, readout and kind, got {data!r}")
     for key, value in data.items():

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from molaugerino.datasets.targets import MAX_Z, Target
 from molaugerino.models.readout import Readout
-from molaugerino.spaces import Molecules
+from molaugerino.spaces import as_padded
 
 LONGEST = 6.0  # angstrom, the centre of the last radial function
 RADIAL = 24
@@ -78,8 +80,8 @@ class PointTransformer(nn.Module):
         pair: features per pair of atoms.
         pairwise: whether attention sees distances and displacements.
 
-    Input: `Molecules` (z, pos in angstrom, mask). Output: (molecules, channels), in the
-    targets' units.
+    Input: `Molecules` (z, pos in angstrom, mask), or a batch of torch_geometric. Output:
+    (molecules, channels), in the targets' units.
     """
 
     def __init__(
@@ -98,7 +100,8 @@ class PointTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads, pair if pairwise else 0) for _ in range(depth))
         self.readout = Readout(width, targets)
 
-    def forward(self, x: Molecules) -> Float[Tensor, "molecules channels"]:
+    def forward(self, x: Any) -> Float[Tensor, "molecules channels"]:
+        x = as_padded(x)
         h = self.embedding(x.z) + self.coordinates(x.pos / LONGEST)
         pairs = None if self.pairs is None else self.pairs(x.pos)
         for block in self.blocks:

@@ -4,6 +4,8 @@ from molaugerino.spaces.base import Action as Action
 from molaugerino.spaces.base import InputSpace as InputSpace
 from molaugerino.spaces.padded import Molecules as Molecules
 from molaugerino.spaces.padded import Padded as Padded
+from molaugerino.spaces.padded import as_padded as as_padded
+from molaugerino.spaces.padded import as_points as as_points
 from molaugerino.spaces.points import Points as Points
 from molaugerino.spaces.tensors import DirectSum as DirectSum
 from molaugerino.spaces.tensors import Vector as Vector

@@ -17,16 +17,16 @@ import safetensors.torch
 from safetensors import SafetensorError
 
 from molaugerino.augment import Augmented
-from molaugerino.config import ModelConfig
+from molaugerino.config import NetConfig
 from molaugerino.datasets import Frames, Geometry, Target, WorldName, output_action, parse_target
 from molaugerino.distributions import Family, GroupDistribution, molecular_law
 from molaugerino.errors import UserError
 from molaugerino.files import sha256, write_atomic
-from molaugerino.models import PointTransformer
+from molaugerino.models import make_network
 from molaugerino.paper import PaperBox
 from molaugerino.spaces import Padded
 
-SCHEMA = 2
+SCHEMA = 3
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 PACKAGES = ("torch", "numpy", "rdkit", "lightning", "safetensors")
 
@@ -37,7 +37,8 @@ class ModelCard:
 
     Attributes:
         targets: what it predicts, with units and methods.
-        model: the network's shape.
+        model: the network, by its name in the registry.
+        net: its shape.
         augment: "none", "fixed", "learned" or "paper".
         law: extents in physical units and the verdict, for readers; the parameters are tensors.
         family: of the law.
@@ -64,7 +65,8 @@ class ModelCard:
     """
 
     targets: list[Target]
-    model: ModelConfig
+    model: str
+    net: NetConfig
     augment: str
     law: dict[str, Any]
     family: Family
@@ -91,7 +93,7 @@ class ModelCard:
 
 def build(card: ModelCard, rotation: float = 0.0, translation: float = 0.0, mirror: float = 0.0) -> Augmented:
     """The untrained network and law that a card describes (angle in radians, radius in angstrom, probability)."""
-    network = PointTransformer(card.targets, **asdict(card.model))
+    network = make_network(card.model, card.targets, **asdict(card.net))
     law: GroupDistribution = PaperBox()
     if card.augment != "paper":
         reflects = mirror if card.mirror else None
@@ -142,7 +144,7 @@ def load_card(folder: Path) -> tuple[ModelCard, str]:
         weights_sha256 = content.pop("weights_sha256")
         content["targets"] = [parse_target(target) for target in content["targets"]]
         content["start"] = tuple(content["start"])
-        content["model"] = ModelConfig(**content["model"])
+        content["net"] = NetConfig(**content["net"])
         return ModelCard(**content), weights_sha256
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         if isinstance(error, UserError):

@@ -33,7 +33,7 @@ from molaugerino.datasets import (
     scaffolds,
 )
 from molaugerino.errors import UserError
-from molaugerino.models import Readout
+from molaugerino.models import Scaling
 from molaugerino.training.checkpoint import ModelCard, build
 from molaugerino.training.folder import SPLITS
 from molaugerino.training.module import TrainingModule
@@ -152,6 +152,7 @@ def make_card(config: TrainConfig, data: RunData) -> ModelCard:
     return ModelCard(
         targets=data.targets,
         model=config.model,
+        net=config.net,
         augment=config.augment,
         law={},
         family=config.law.family,
@@ -193,19 +194,19 @@ def make_augmented(config: TrainConfig, card: ModelCard, data: RunData) -> Augme
         "learned": law_start(config),
     }
     augmented = build(card, *start[config.augment])
-    train = data.split.train
-    readout_of(augmented).fit_scale(data.packed.z[train], data.packed.y[train])
+    train = data.packed.batch(torch.from_numpy(data.split.train))
+    readout_of(augmented).fit_scale(train.x, train.y)
     return augmented
 
 
-def readout_of(augmented: Augmented) -> Readout:
+def readout_of(augmented: Augmented) -> Scaling:
     """The part of the network that knows units."""
-    return cast(Readout, augmented.model.readout)
+    return cast(Scaling, augmented.model.readout)
 
 
 @torch.no_grad()
 def unexplained(augmented: Augmented, data: RunData) -> Tensor:
-    """Training labels minus what the references and the mean already say, (molecules, channels), NaN without a label."""
+    """Training labels minus what is known before the network is asked, (molecules, channels), NaN without a label."""
     batch = data.packed.batch(torch.from_numpy(data.split.train))
     return batch.y - readout_of(augmented).baseline(batch.x)
 

@@ -57,15 +57,15 @@ class TestMain:
         assert "--minutes" in capsys.readouterr().err
 
     def test_the_command_line_overrides_the_file(self, tmp_path):
-        (tmp_path / "c.toml").write_text('target = ["gap", "homo"]\nminutes = 2\n[model]\npairwise = false\n')
-        config = parse("train", ["--config", str(tmp_path / "c.toml"), "--steps", "5", "--model.width", "64"])
+        (tmp_path / "c.toml").write_text('target = ["gap", "homo"]\nminutes = 2\n[net]\npairwise = false\n')
+        config = parse("train", ["--config", str(tmp_path / "c.toml"), "--steps", "5", "--net.width", "64"])
         assert (config.target, config.minutes, config.steps) == (("gap", "homo"), None, 5)
-        assert (config.model.width, config.model.pairwise) == (64, False)
+        assert (config.net.width, config.net.pairwise) == (64, False)
 
     def test_a_bad_file(self, tmp_path, capsys):
-        (tmp_path / "c.toml").write_text("[model]\nwidth = 60\n")
-        config = parse("train", [f"--config={tmp_path / 'c.toml'}", "--model.heads", "6"])
-        assert (config.model.width, config.model.heads) == (60, 6)
+        (tmp_path / "c.toml").write_text("[net]\nwidth = 60\n")
+        config = parse("train", [f"--config={tmp_path / 'c.toml'}", "--net.heads", "6"])
+        assert (config.net.width, config.net.heads) == (60, 6)
         (tmp_path / "c.toml").write_text("target = [")
         assert call(capsys, "train", "--config", str(tmp_path / "c.toml"))[0] == 2
         assert call(capsys, "train", "--config", str(tmp_path / "none.toml"))[0] == 2
@@ -78,7 +78,7 @@ class TestMain:
 class TestTrain:
     def test_table_and_folder(self, small_npz, tmp_path, capsys, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        options = "--steps 20 --model.width 16 --model.depth 1 --model.heads 2 --model.pair 8 --law.eval-copies 4"
+        options = "--steps 20 --net.width 16 --net.depth 1 --net.heads 2 --net.pair 8 --law.eval-copies 4"
         code, out, _ = call(capsys, "train", "--data", str(small_npz), "--target", "dipole_x", *options.split())
         assert code == 0
         [folder] = (tmp_path / "runs").iterdir()

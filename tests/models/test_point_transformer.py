@@ -90,7 +90,8 @@ class TestReadoutScale:
         gap = 5 + 2 * torch.randn(500, generator=generator)
         targets = [Target("energy", "", "eV", "sum"), Target("gap", "", "eV")]
         net = PointTransformer(targets, width=8, depth=1, heads=2)
-        net.readout.fit_scale(z, torch.stack([energy + noise, gap], 1))
+        x = Molecules(z, torch.zeros(*z.shape, 3), z > 0)
+        net.readout.fit_scale(x, torch.stack([energy + noise, gap], 1))
         assert net.readout.reference[[0, 1, 6], 0].tolist() == pytest.approx(exact.tolist(), rel=1e-3, abs=0.05)
         assert net.readout.shift.tolist() == pytest.approx([0.0, 5.0], abs=0.3)
         assert net.readout.scale[1].item() == pytest.approx(2.0, rel=0.1)

@@ -65,11 +65,12 @@ def rewrite(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"schema": 1}, "has schema 1, this version reads 2"),
+        ({"schema": 2}, "has schema 2, this version reads 3"),
         ({"targets": [{"name": "gap"}]}, "a target needs exactly"),
         ({"targets": "gap"}, "not a molaugerino model|a target needs exactly"),
-        ({"model": {"width": 32, "depth": 1, "heads": 2, "pair": 8}}, "does not hold the tensors"),
-        ({"model": {"widht": 32}}, "not a molaugerino model"),
+        ({"net": {"width": 32, "depth": 1, "heads": 2, "pair": 8}}, "does not hold the tensors"),
+        ({"net": {"widht": 32}}, "not a molaugerino model"),
+        ({"model": "transfomer"}, "no network is called .transfomer."),
         ({"elements": None}, "not a molaugerino model"),
         ({"surprise": 1}, "not a molaugerino model"),
     ],

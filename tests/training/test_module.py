@@ -16,7 +16,7 @@ def module_and_batch(tiny_config, tmp_path):
         torch.manual_seed(0)
         data = open_run_data(config)
         module = make_module(config, make_card(config, data), data)
-        return module, data.padded.batch(torch.from_numpy(data.split.train[:8]))
+        return module, data.packed.batch(torch.from_numpy(data.split.train[:8]))
 
     return make
 

@@ -54,7 +54,7 @@ class TestFolder:
         train_rows = load_split(trained / "splits.npz", len(data)).train
         assert card["max_atoms"] == data.num_atoms[train_rows].max()
         assert card["train_mean"][0] == pytest.approx(data.values(data.target("gap"))[train_rows].mean(), rel=1e-6)
-        assert card["schema"] == 2
+        assert card["schema"] == 3
         assert {"molaugerino", "torch", "rdkit"} <= set(card["versions"])
 
     def test_metrics_have_loss_error_law_and_budget(self, trained):
@@ -117,7 +117,7 @@ class TestReproduction:
             "--out",
             str(tmp_path / "broken"),
         ]
-        options += ["--model.width", "16", "--model.depth", "1", "--model.heads", "2", "--model.pair", "8"]
+        options += ["--net.width", "16", "--net.depth", "1", "--net.heads", "2", "--net.pair", "8"]
         options += ["--law.refresh", "5", "--law.eval-copies", "4"]
         process, checkpoint = start(options, tmp_path / "broken" / "last.ckpt")
         process.kill()

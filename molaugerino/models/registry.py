@@ -1,0 +1,103 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from torch import nn
+
+from molaugerino.config import NetConfig
+from molaugerino.datasets.targets import Target
+from molaugerino.errors import UserError
+from molaugerino.models.canonical import Canonicalised
+from molaugerino.models.frame_averaging import FrameAveraging
+from molaugerino.models.painn import PaiNN
+from molaugerino.models.point_transformer import PointTransformer
+from molaugerino.models.schnet import SchNet
+
+Symmetry = Literal["none", "translations", "proper motions", "all motions"]
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network that can be made by name.
+
+    Attributes:
+        name: of the network.
+        build: (targets, shape) -> the network.
+        symmetry: what it respects exactly, whatever its weights; proper motions are rotations and translations, all
+            motions reflections, too.
+        description: in one line.
+    """
+
+    name: str
+    build: Callable[[list[Target], NetConfig], nn.Module]
+    symmetry: Symmetry
+    description: str
+
+
+def _transformer(targets: list[Target], net: NetConfig) -> PointTransformer:
+    return PointTransformer(targets, net.width, net.depth, net.heads, net.pair, net.pairwise)
+
+
+def _graph(targets: list[Target], net: NetConfig, relative: bool = False) -> nn.Module:
+    from molaugerino.models.graph import GraphNetwork  # torch_geometric takes as long to import as torch
+
+    return GraphNetwork(targets, net.width, net.depth, net.cutoff, relative)
+
+
+_ALL = (
+    Backbone("point-transformer", _transformer, "none", "attention over atoms with absolute and relative coordinates"),
+    Backbone("graph", _graph, "none", "messages between neighbours, with absolute and relative coordinates"),
+    Backbone(
+        "graph-relative",
+        lambda targets, net: _graph(targets, net, relative=True),
+        "translations",
+        "messages between neighbours, with relative coordinates",
+    ),
+    Backbone(
+        "schnet",
+        lambda targets, net: SchNet(targets, net.width, net.depth, net.cutoff),
+        "all motions",
+        "convolutions over distances",
+    ),
+    Backbone(
+        "painn",
+        lambda targets, net: PaiNN(targets, net.width, net.depth, net.cutoff),
+        "all motions",
+        "messages of scalars and vectors",
+    ),
+    Backbone(
+        "frame-averaging",
+        lambda targets, net: FrameAveraging(_transformer(targets, net)),
+        "proper motions",
+        "the point transformer averaged over the four frames of the principal axes",
+    ),
+    Backbone(
+        "canonical",
+        lambda targets, net: Canonicalised(_transformer(targets, net), cutoff=net.cutoff),
+        "proper motions",
+        "the point transformer in one frame that a small network finds",
+    ),
+)
+BACKBONES: Mapping[str, Backbone] = MappingProxyType({backbone.name: backbone for backbone in _ALL})
+
+
+def make_network(name: str, targets: list[Target], **shape: Any) -> nn.Module:
+    """The network of that name, with the fields of `NetConfig` that are given, the others as they are by default.
+
+    Raises:
+        UserError: for an unknown name or field.
+
+    Example:
+        >>> network = make_network("schnet", [Target("gap", "", "eV")], width=32, depth=2)
+    """
+    if name not in BACKBONES:
+        raise UserError(f"no network is called {name!r}; there are {', '.join(BACKBONES)}")
+    unknown = sorted(set(shape) - set(NetConfig.__dataclass_fields__))
+    if unknown:
+        raise UserError(f"a network has no {', '.join(unknown)}; it has {', '.join(NetConfig.__dataclass_fields__)}")
+    return BACKBONES[name].build(targets, NetConfig(**shape))
