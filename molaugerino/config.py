@@ -125,6 +125,9 @@ class TrainConfig:
     """What decides how wide the law becomes. budget: as wide as costs a twentieth of the loss, nothing to tune.
     kl, norm: a fixed price on nats to the widest law, or on the norm of the widths (Augerino's). entropy: nats kept in
     a band. hypergradient: what lowers the loss of molecules kept from training, one step ahead."""
+    consistency: Annotated[float | None, _optional("WEIGHT", "none")] = None
+    """Weight of a second loss, between predictions for a molecule and for the same molecule turned at random, turned
+    back: symmetry by training, with any network. One pass more per step."""
     world: Literal["none", "field", "two-fields", "slab", "pseudoscalar"] = "none"
     """A label whose symmetry is known exactly, made from the data. field: energy in a uniform field. two-fields: in
     two, at 60 degrees. slab: above a surface. pseudoscalar: changes sign under reflection."""
@@ -175,6 +178,8 @@ class TrainConfig:
         chosen = self.objective, self.law.family, self.law.mirror, self.law.conditional
         if self.augment == "paper" and chosen != ("budget", "ball", None, False):
             raise UserError("--augment paper has a law and an objective of its own; leave out --objective and --law")
+        if self.consistency is not None and not self.consistency > 0:
+            raise UserError(f"--consistency must be positive, got {self.consistency}; leave it out for none")
         if self.law.strength is not None and self.objective not in ("kl", "norm"):
             raise UserError(f"--law.strength is for --objective kl or norm; {self.objective} sets its own")
         if self.law.mirror is not None and self.law.mirror > 1:

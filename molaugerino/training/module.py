@@ -18,10 +18,11 @@ from molaugerino.datasets import Batch
 from molaugerino.distributions import GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.groups import Affine
+from molaugerino.models.canonical import frame_of
 from molaugerino.training.objective import Losses, Objective, Weights
 from molaugerino.training.schedule import Schedule
 
-NOISE, BUDGET = 1, 2  # independent streams of random numbers
+NOISE, BUDGET, TURNS = 1, 2, 3  # independent streams of random numbers
 
 
 def stream(seed: int, purpose: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -46,6 +47,8 @@ class TrainingModule(pl.LightningModule):
         optim: how the weights are trained.
         law: how the law is trained.
         seed: of the noise.
+        consistency: weight of the loss between predictions for a molecule and for the molecule turned at random;
+            None leaves it out.
     """
 
     def __init__(
@@ -59,12 +62,14 @@ class TrainingModule(pl.LightningModule):
         optim: OptimConfig,
         law: LawConfig,
         seed: int,
+        consistency: float | None = None,
     ) -> None:
         super().__init__()
         self.augmented = augmented
         self.objective = objective
         self.loss, self.metrics, self.budget = loss, metrics, budget
         self.schedule, self.optim, self.law, self.seed = schedule, optim, law, seed
+        self.consistency = consistency
         self.averaged = AveragedModel(augmented.model, multi_avg_fn=self._average)
         self.augmented.distribution.requires_grad_(objective is not None)
         self._drawn: tuple[int, Tensor, Affine] | None = None
@@ -83,15 +88,17 @@ class TrainingModule(pl.LightningModule):
     def training_step(self, batch: Batch, _: int) -> Tensor:
         updates_law = self.objective is not None and self.global_step % self.law.every == 0
         objective = self.objective if updates_law else None
-        if not self.moves:
-            loss = self(batch, *self._identity())
-        else:
-            elements, probability = self._elements(batch)
-            if objective is not None and objective.replaces:
-                loss = self(batch, elements.detach(), probability.detach())
-            else:
-                loss = self(batch, elements, probability)
+        elements, probability = self._elements(batch) if self.moves else self._identity()
+        used, share = elements, probability
+        if objective is not None and objective.replaces:
+            used, share = elements.detach(), probability.detach()
+        each = self._each(batch, used)
+        loss = self._weighted(each, batch, share)
         self.log("loss", loss.detach())
+        if self.consistency is not None:
+            apart = self._inconsistency(batch, used, each)
+            self.log("inconsistency", apart.detach())
+            loss = loss + self.consistency * apart
         if objective is None:
             return loss
         return loss + objective.penalty(self.distribution, self._losses(batch, elements, probability))
@@ -101,10 +108,35 @@ class TrainingModule(pl.LightningModule):
 
         The branches of the discrete part of the law are weighted by their losses, not averaged as predictions are.
         """
+        return self._weighted(self._each(batch, elements), batch, probability)
+
+    def _each(self, batch: Batch, elements: Affine) -> Tensor:
         branches, copies, examples = elements.batch_shape
-        each = self.augmented.each(batch.x, elements.reshape(branches * copies, examples))
-        losses = [self.loss(self.augmented.reduce(part), batch.y).mean() for part in torch.split(each, copies)]
+        return self.augmented.each(batch.x, elements.reshape(branches * copies, examples))
+
+    def _weighted(self, each: Tensor, batch: Batch, probability: Tensor) -> Tensor:
+        """The loss of predictions (branches * copies, examples, channels)."""
+        branches = len(probability)
+        parts = torch.chunk(each, branches)
+        losses = [self.loss(self.augmented.reduce(part), batch.y).mean() for part in parts]
         return losses[0] if branches == 1 else probability @ torch.stack(losses)
+
+    def _inconsistency(self, batch: Batch, elements: Affine, each: Tensor) -> Tensor:
+        """mean loss(rho(g)^-1 f(g x), f(x)), g a Haar-random rotation about the origin, x where the law has put it.
+
+        One more pass of the network; two where `each` (copies, examples, channels), the predictions at the elements,
+        has a slope by the law, which must not narrow or widen for this.
+
+        Source: the penalty of REMUL, Elhag, Rusch, Di Giovanni, Bronstein, arXiv:2410.17878.
+        """
+        first = elements[0][0].detach()
+        noise = torch.randn(
+            2, len(batch.y), 3, generator=stream(self.seed, TURNS, self.global_step, self.device), device=self.device
+        )
+        turn = frame_of(noise[0], noise[1], torch.zeros_like(noise[0]))  # of two Gaussian vectors: Haar
+        still = self.augmented.each(batch.x, first.unsqueeze(0)) if elements.linear.requires_grad else each[:1]
+        turned = self.augmented.each(batch.x, (turn @ first).unsqueeze(0))
+        return self.loss(turned[0], still[0]).mean()
 
     def _identity(self) -> tuple[Affine, Tensor]:
         identity = self.augmented.identity().reshape(1, 1, 1)

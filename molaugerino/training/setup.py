@@ -300,6 +300,7 @@ def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> Training
     steps_per_epoch = -(-len(data.epoch) // config.optim.batch)
     schedule = make_schedule(config, steps_per_epoch)
     budget = budget_batches(data, config.seed)
+    metrics, seed = make_metrics(data.targets), config.seed
     return TrainingModule(
-        augmented, objective, loss, make_metrics(data.targets), budget, schedule, config.optim, law, config.seed
+        augmented, objective, loss, metrics, budget, schedule, config.optim, law, seed, config.consistency
     )

@@ -6,13 +6,16 @@ import pytest
 import torch
 
 from molaugerino.config import LawConfig
+from molaugerino.errors import UserError
+from molaugerino.models.canonical import frame_of
+from molaugerino.training.module import TURNS, stream
 from molaugerino.training.setup import make_card, make_module, open_run_data
 
 
 @pytest.fixture
 def module_and_batch(tiny_config, tmp_path):
-    def make(**law):
-        config = tiny_config(tmp_path / "run", law=LawConfig(refresh=5, **law))
+    def make(settings=None, **law):
+        config = tiny_config(tmp_path / "run", law=LawConfig(refresh=5, **law), **(settings or {}))
         torch.manual_seed(0)
         data = open_run_data(config)
         module = make_module(config, make_card(config, data), data)
@@ -65,3 +68,53 @@ def test_the_budget_measures_pairs(module_and_batch):
     first, second = module.budget(0)
     assert len(identity) == len(first.y) + len(second.y)
     assert int(first.x.mask.sum(1).max()) <= int(second.x.mask.sum(1).min())
+
+
+class TestConsistency:
+    """rho(g)^-1 f(g x) against f(x), in units of the loss."""
+
+    @pytest.mark.parametrize("augment", ["none", "learned"])
+    def test_it_reaches_the_weights_and_not_the_law(self, module_and_batch, augment):
+        module, batch = module_and_batch({"consistency": 0.5, "augment": augment, "target": ("dipole",)})
+        module.log = lambda *args: None
+        elements, probability = module._elements(batch) if module.moves else module._identity()
+        apart = module._inconsistency(batch, elements, module._each(batch, elements))
+        assert apart.item() > 1e-3
+        step = module.training_step(batch, 0)
+        assert step.item() == pytest.approx(module(batch, elements, probability).item() + 0.5 * apart.item(), rel=1e-5)
+        apart.backward()
+        assert all(bool(p.grad.any()) for p in module.augmented.model.pairs.parameters())
+        assert all(p.grad is None for p in module.distribution.parameters())
+
+    @pytest.mark.parametrize(("model", "target"), [("painn", "dipole"), ("schnet", "gap")])
+    def test_it_is_nothing_for_a_network_that_cannot_be_inconsistent(self, module_and_batch, model, target):
+        module, batch = module_and_batch({"consistency": 1.0, "model": model, "target": (target,)})
+        elements, _ = module._elements(batch)
+        assert module._inconsistency(batch, elements, module._each(batch, elements)).item() < 1e-5
+
+    def test_a_vector_is_turned_back(self, module_and_batch):
+        """The oracle: one rotation after the other by hand."""
+        module, batch = module_and_batch({"consistency": 1.0, "augment": "none", "target": ("dipole",)})
+        elements, _ = module._identity()
+        each = module._each(batch, elements)
+        apart = module._inconsistency(batch, elements, each)
+        noise = torch.randn(2, 8, 3, generator=stream(module.seed, TURNS, 0))
+        rows = []
+        for k in range(8):
+            q, r = torch.linalg.qr(noise[:, k].T)
+            a, b = (q * r.diagonal().sign()).T
+            turn = torch.stack([a, b, torch.linalg.cross(a, b)])
+            x = batch.x._replace(pos=batch.x.pos @ turn.T)
+            rows.append(module.augmented.model(x)[k] @ turn)
+        assert module.loss(torch.stack(rows), each[0]).mean().item() == pytest.approx(apart.item(), rel=1e-4)
+
+    def test_rotations_are_haar(self):
+        noise = torch.randn(2, 100_000, 3, generator=torch.Generator().manual_seed(0))
+        trace = frame_of(noise[0], noise[1], torch.zeros(100_000, 3)).linear.diagonal(dim1=-2, dim2=-1).sum(-1)
+        assert trace.mean().item() == pytest.approx(0.0, abs=0.015)  # the moments of the character of SO(3): 0, 1, 1
+        assert trace.square().mean().item() == pytest.approx(1.0, abs=0.02)
+        assert trace.pow(3).mean().item() == pytest.approx(1.0, abs=0.05)
+
+    def test_a_weight_of_nothing_is_refused(self, tiny_config, tmp_path):
+        with pytest.raises(UserError, match="--consistency must be positive, got 0"):
+            tiny_config(tmp_path, consistency=0.0)
