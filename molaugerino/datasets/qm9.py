@@ -45,10 +45,10 @@ ATOMS = {  # of the free atoms in hartree, in the order of ENERGIES, from the au
 }
 UNITS = {  # of the targets, in their order
     **{"mu": "debye", "alpha": "bohr^3", "homo": "eV", "lumo": "eV", "gap": "eV", "r2": "bohr^2", "zpve": "eV"},
-    **{name: "eV" for name in ENERGIES},
+    **dict.fromkeys(ENERGIES, "eV"),
     "Cv": "cal/(mol K)",
     **{f"{name}_atom": "eV" for name in ENERGIES},
-    **{name: "GHz" for name in ("A", "B", "C")},
+    **dict.fromkeys(("A", "B", "C"), "GHz"),
 }
 TARGETS = tuple(UNITS)
 ALIASES = {  # of other libraries, in lower case
