@@ -164,6 +164,9 @@ class TestDamage:
 
     def test_another_array(self, folder):
         path, array = folder / "positions.npy", np.load(folder / "positions.npy")
+        np.save(path, array.astype(">f4"))
+        with pytest.raises(UserError, match=r"positions.npy holds >f4 .*, not what manifest.json says"):
+            open_prepared(folder)
         np.save(path, array.astype(np.int32))
         with pytest.raises(UserError, match=r"positions.npy holds int32 .*, not what manifest.json says"):
             open_prepared(folder)
