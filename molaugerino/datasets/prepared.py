@@ -52,8 +52,7 @@ def save_prepared(molecules: MoleculeSet, folder: Path) -> None:
     folder = Path(os.path.abspath(folder))
     draft = folder.with_name(f".{folder.name}.{uuid4().hex[:12]}")
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UserError(f"{folder} exists already; remove it, or choose another place with --out")
+        check_free(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft.mkdir()
         try:
@@ -67,6 +66,12 @@ def save_prepared(molecules: MoleculeSet, folder: Path) -> None:
             raise
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror or error}; choose another place with --out") from None
+
+
+def check_free(folder: Path) -> None:
+    """Raise where a prepared folder would replace something."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists already; remove it, or choose another place with --out")
 
 
 def open_prepared(folder: Path, whole: bool = False) -> MoleculeSet:

@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 
 from molaugerino.config import TrainConfig, to_toml
-from molaugerino.datasets import EMBEDDED, BatchStream, World, save_split
+from molaugerino.datasets import NAMES, BatchStream, World, save_split
 from molaugerino.errors import UserError
 from molaugerino.files import make_folder, write_atomic
 from molaugerino.training.callbacks import EarlyStop, Keeper, ProgressLine, join_metrics, set_aside_metrics
@@ -67,7 +67,7 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
     module = make_module(config, card, data)
     folder = config.resume if config.resume is not None else new_folder(config)  # last: a mistake leaves no folder
     if config.resume is None:
-        source = config.data if config.data in EMBEDDED else str(Path(config.data).resolve())
+        source = config.data if config.data in NAMES else str(Path(config.data).resolve())
         save_split(data.split, folder / SPLITS)
         write_atomic(folder / SETTINGS, to_toml(replace(config, data=source, out=None, config=None)))
     finished = fit(module, config, data, folder, console)

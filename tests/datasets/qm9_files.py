@@ -33,14 +33,14 @@ def written(x):
 
 
 def archive(path: Path, texts: dict[str, str]) -> Path:
-    """A .tar.bz2 of these files."""
+    """A .tar.bz2 of these files, in blocks of 100 kB."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as tar:
         for name, text in texts.items():
             info = tarfile.TarInfo(name)
             info.size = len(text.encode())
             tar.addfile(info, io.BytesIO(text.encode()))
-    path.write_bytes(bz2.compress(content.getvalue()))
+    path.write_bytes(bz2.compress(content.getvalue(), 1))
     return path
 
 

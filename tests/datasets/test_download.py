@@ -158,6 +158,12 @@ def test_an_interrupt_leaves_what_came(mirrors, tmp_path):
     assert mirrors.asked[1] == ("/good", f"bytes={came}-")
 
 
+def test_a_part_that_is_whole_needs_no_mirror(mirrors, tmp_path):
+    (tmp_path / "data.bin.part").write_bytes(CONTENT)
+    assert fetch(mirrors.file("/good"), tmp_path).read_bytes() == CONTENT
+    assert mirrors.asked == []
+
+
 def test_a_mirror_that_gives_more_each_time_is_asked_again(mirrors, tmp_path):
     assert fetch(mirrors.file("/stutters"), tmp_path).read_bytes() == CONTENT
     assert [wanted for _, wanted in mirrors.asked] == [None, *(f"bytes={k * HALF // 2}-" for k in (1, 2, 3))]
@@ -187,12 +193,14 @@ def test_a_part_of_another_file_is_thrown_away(mirrors, tmp_path, left):
 )
 def test_no_mirror_gives_it(mirrors, tmp_path, path, message):
     """Every mirror with its reason, and what to do; nothing of wrong content is left."""
+    reported = []
     with pytest.raises(UserError) as error:
-        fetch(mirrors.file("/forbidden", path), tmp_path)
+        fetch(mirrors.file("/forbidden", path), tmp_path, lambda name, done, size: reported.append(done))
     first, *reasons, remedy = str(error.value).splitlines()
     assert first == "no mirror gave data.bin:"
     assert reasons[0].endswith("/forbidden: HTTP 403 Forbidden")
     assert re.search(f"{path}: .*{message}", reasons[1])
+    assert max(reported, default=0) < 2 * len(CONTENT)
     for word in ("other means", str(tmp_path), MD5, "--from-file"):
         assert word in remedy
     assert names(tmp_path) == (["data.bin.part"] if path == "/short" else [])
