@@ -20,6 +20,7 @@ import numpy as np
 
 from molaugerino.datasets.molecules import FORM, Column, Geometry, MoleculeSet
 from molaugerino.errors import UserError
+from molaugerino.files import sha256_of
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -136,7 +137,7 @@ def _save(folder: Path, name: str, array: np.ndarray) -> dict[str, Any]:
         "dtype": array.dtype.str,
         "shape": list(array.shape),
         "bytes": path.stat().st_size,
-        "sha256": _sha256(path),
+        "sha256": sha256_of(path),
     }
 
 
@@ -197,7 +198,7 @@ def _open(folder: Path, name: str, entry: dict[str, Any], whole: bool) -> np.nda
     try:
         if (size := path.stat().st_size) != entry["bytes"]:
             raise _damaged(folder, f"{path.name} has {size} bytes, expected {entry['bytes']}")
-        if whole and _sha256(path) != entry["sha256"]:
+        if whole and sha256_of(path) != entry["sha256"]:
             raise _damaged(folder, f"the content of {path.name} is not what was written")
         array = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError:
@@ -212,8 +213,3 @@ def _open(folder: Path, name: str, entry: dict[str, Any], whole: bool) -> np.nda
 
 def _damaged(folder: Path, reason: str) -> UserError:
     return UserError(f"the data set {folder} is damaged: {reason}; remove the folder and prepare it again")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from molaugerino.datasets.molecules import MoleculeSet, load_npz
 from molaugerino.datasets.prepared import is_prepared, open_prepared
+from molaugerino.datasets.pyg import load_pt
 from molaugerino.errors import UserError
 
 EMBEDDED = ("xtb9",)  # come with the package
@@ -17,6 +18,7 @@ NAMES = EMBEDDED + PUBLIC
 HOME = "MOLAUGERINO_DATA"  # environment variable that names the folder of the prepared sets
 READERS: dict[str, Callable[[Path], MoleculeSet]] = {
     ".npz": load_npz,
+    ".pt": load_pt,
 }
 ACCEPTED = f"{', '.join(NAMES)}, a prepared folder, or a file that ends in {', '.join(READERS)}"
 

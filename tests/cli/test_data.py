@@ -187,7 +187,7 @@ class TestMistakes:
         with pytest.raises(SystemExit) as stop:
             main(["data", *arguments])
         assert stop.value.code == 2
-        assert "qm9" in capsys.readouterr().err
+        assert "molaugerino data" in capsys.readouterr().err
 
     def test_training_on_what_is_not_there(self, home, tmp_path, capsys):
         code = main(["train", "--data", "qm9", "--out", str(tmp_path / "run")])
