@@ -123,7 +123,7 @@ def read_archive(path: Path, progress: Progress = silent) -> Iterator[Record]:
     """
     if not os.path.isfile(path):
         raise UserError(f"no archive at {path}; give the path of {ARCHIVE.name}")
-    try:  # tarfile's own bz2 stream takes a cut for the end
+    try:  # of the two readers, bz2's tells a cut from the end wherever it falls
         with bz2.open(path) as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
             for done, member in enumerate(archive, 1):
                 content = archive.extractfile(member) if member.name.endswith(".xyz") else None

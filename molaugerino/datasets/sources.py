@@ -10,6 +10,8 @@ from pathlib import Path
 from molaugerino.datasets.molecules import MoleculeSet, load_npz
 from molaugerino.datasets.prepared import is_prepared, open_prepared
 from molaugerino.datasets.pyg import load_pt
+from molaugerino.datasets.readers import load_extxyz, load_sdf
+from molaugerino.datasets.tabular import load_csv
 from molaugerino.errors import UserError
 
 EMBEDDED = ("xtb9",)  # come with the package
@@ -18,6 +20,10 @@ NAMES = EMBEDDED + PUBLIC
 HOME = "MOLAUGERINO_DATA"  # environment variable that names the folder of the prepared sets
 READERS: dict[str, Callable[[Path], MoleculeSet]] = {
     ".npz": load_npz,
+    ".sdf": load_sdf,
+    ".extxyz": load_extxyz,
+    ".xyz": load_extxyz,
+    ".csv": load_csv,
     ".pt": load_pt,
 }
 ACCEPTED = f"{', '.join(NAMES)}, a prepared folder, or a file that ends in {', '.join(READERS)}"
