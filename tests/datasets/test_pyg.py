@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -68,11 +70,22 @@ def test_without_the_class(path):
     assert load_pt(path).id.tolist() == list(IDS)
 
 
-def test_names_that_are_no_numbers(path):
-    InMemoryDataset.save(molecules(name="methane", smiles=None), str(path))
+@pytest.mark.parametrize("name", ["methane", "gdb_7a"])
+def test_names_that_are_no_numbers(path, name):
+    InMemoryDataset.save(molecules(name=name, smiles=None), str(path))
     found = load_pt(path)
     assert found.id.tolist() == [1, 2, 3]
     assert found.smiles is None
+
+
+def test_torch_geometric_is_not_needed(path):
+    """In a process of its own: here its classes are allowed already."""
+    InMemoryDataset.save(molecules(), str(path))
+    code = (
+        "import sys; from molaugerino.datasets.pyg import load_pt; found = load_pt(sys.argv[1]);"
+        "sys.exit('torch_geometric' in sys.modules or found.id.tolist() != [1, 21, 7])"
+    )
+    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
 
 
 class Harmful:

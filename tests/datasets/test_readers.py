@@ -211,12 +211,13 @@ class TestCsv:
         assert found.id.tolist() == [3, 1]
         assert found.num_atoms.tolist() == [4, 3]
 
-    def test_the_checksum_covers_the_geometries(self, files, beside):
-        for path in (files, beside):
-            before = load_csv(path).checksum
-            for xyz in path.parent.rglob("*.xyz"):
-                xyz.write_text(xyz.read_text().replace("0.76", "0.77"))
-            assert load_csv(path).checksum != before
+    @pytest.mark.parametrize("form", ["files", "beside"])
+    def test_the_checksum_covers_the_geometries(self, form, request):
+        path = request.getfixturevalue(form)
+        before = load_csv(path).checksum
+        for xyz in path.parent.rglob("*.xyz"):
+            xyz.write_text(xyz.read_text().replace("0.76", "0.77"))
+        assert load_csv(path).checksum != before
 
     @pytest.mark.parametrize(
         ("table", "message"),
