@@ -104,8 +104,8 @@ class TrainConfig:
     """
 
     data: tuple[str, ...] = ("xtb9",)
-    """xtb9, qm9 (see molaugerino data), or files of molecules; several are joined on the molecules' ids, labels that
-    one of them lacks are missing there."""
+    """xtb9, qm9 (see molaugerino data), a prepared folder, or .npz, .sdf, .extxyz, .xyz, .csv or .pt files. Several are
+    joined on the molecules' ids; labels that one of them lacks are missing there."""
     method: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: as the files say)")] = ()
     """Level of theory of the labels: one for every file of --data, or one for all."""
     target: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: gap, or the label of the world)")] = ()
@@ -218,7 +218,7 @@ class EvaluateConfig:
     run: Annotated[Positional[Path], arg(metavar="DIR")]
     """Folder of a trained model."""
     data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: the test molecules of the run)")] = ()
-    """Other data sets: all their molecules of known elements; of the run's own data the test molecules only."""
+    """As for train: all their molecules of known elements; of the run's own data the test molecules only."""
     copies: int = 16
     """Elements of the law to average over."""
     format: Literal["table", "json"] = "table"
@@ -235,7 +235,7 @@ class DiscoverConfig:
     run: Annotated[Positional[Path], arg(metavar="DIR")]
     """Folder of a run with a learned law."""
     data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: the test molecules of the run)")] = ()
-    """Other data sets to test on."""
+    """As for train: molecules to test on."""
     molecules: int = 1000
     """How many of them to test, at most."""
     out: Annotated[Path | None, _optional("DIR", "the folder of the run")] = None
@@ -265,6 +265,25 @@ class PredictConfig:
     """File to write instead of printing."""
     strict: bool = False
     """Exit with an error where any row has no number."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Fetch a public data set and prepare it, once; then train with --data qm9.
+
+    qm9: 130,831 molecules of H, C, N, O and F with 19 properties by B3LYP/6-31G(2df,p), 86 MB to fetch. An interrupted
+    download goes on where it broke off. Where there is no network, fetch dsgdb9nsd.xyz.tar.bz2 and uncharacterized.txt
+    elsewhere, put them side by side, and give --from-file.
+    """
+
+    action: Annotated[Positional[Literal["fetch"]], arg(metavar="fetch")]
+    """What to do: fetch."""
+    name: Annotated[Positional[Literal["qm9"]], arg(metavar="qm9")]
+    """Which data set: qm9."""
+    from_file: Annotated[Path | None, _optional("FILE", "fetch it")] = None
+    """Archive on this computer, with uncharacterized.txt beside it."""
+    out: Annotated[Path | None, _optional("DIR", "$MOLAUGERINO_DATA/qm9, else ~/.cache/molaugerino/qm9")] = None
+    """Folder to prepare."""
 
 
 def to_toml(config: TrainConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -122,7 +123,7 @@ class Discovery:
         figure.savefig(path, dpi=130)
 
 
-def discover(run: str | Path, data: str | None = None, molecules: int = MOLECULES) -> Discovery:
+def discover(run: str | Path, data: Sequence[str] = (), molecules: int = MOLECULES) -> Discovery:
     """Judge every generator of a learned law on test molecules.
 
     A generator is *kept* where the law is within 0.2 nat of its widest, forcing it costs no more than the loss budget
@@ -132,7 +133,7 @@ def discover(run: str | Path, data: str | None = None, molecules: int = MOLECULE
 
     Args:
         run: folder of a run with --augment learned.
-        data: another data set to test on.
+        data: other data sets to test on, joined; none takes the test molecules of the run.
         molecules: how many test molecules to use.
 
     Raises:
@@ -156,11 +157,11 @@ def discover(run: str | Path, data: str | None = None, molecules: int = MOLECULE
     rows = np.setdiff1d(rows, loaded.owner[~known])
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:molecules])
     turned, _ = in_frames(loaded, card.frames, TEST_FRAMES_SEED)
-    padded = PackedData(World(card.world, card.world_seed).place(turned), card.targets)
-    rows = rows[torch.isfinite(padded.y[rows]).all(1).numpy()]
+    packed = PackedData(World(card.world, card.world_seed).place(turned), card.targets)
+    rows = rows[torch.isfinite(packed.y[rows]).any(1).numpy()]
     if len(rows) < 2:
         raise UserError(f"{loaded.name} has fewer than two labelled molecules to test on")
-    return _Trial(augmented, card, padded, rows).run(str(folder))
+    return _Trial(augmented, card, packed, rows).run(str(folder))
 
 
 class _Trial:
@@ -174,8 +175,8 @@ class _Trial:
         readout = readout_of(augmented)
         with torch.no_grad():
             left = torch.cat([b.y - readout.baseline(b.x) for b in self.batches])
-            self.loss = make_loss(left.std(0), card.targets)
-            self.constant = float(self.loss(left.median(0).values, left).mean())
+            self.loss = make_loss(left, card.targets, torch.arange(len(left)))
+            self.constant = float(self.loss(left.nanmedian(0).values, left).mean())
             self.plain = [augmented(b.x, augmented.identity()) for b in self.batches]
             self.identity = torch.cat([self.loss(p, b.y) for p, b in zip(self.plain, self.batches, strict=True)])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from molaugerino.config import DiscoverConfig, EvaluateConfig, PredictConfig, TrainConfig, toml_arguments
+from molaugerino.config import DataConfig, DiscoverConfig, EvaluateConfig, PredictConfig, TrainConfig, toml_arguments
 from molaugerino.errors import UserError
 from molaugerino.version import __version__
 
@@ -19,6 +19,7 @@ VERBS: dict[str, Any] = {
     "evaluate": EvaluateConfig,
     "discover": DiscoverConfig,
     "predict": PredictConfig,
+    "data": DataConfig,
 }
 LENGTHS = ("--minutes", "--epochs", "--steps")  # one on the command line replaces whichever the file has
 DESCRIPTION = """Molecular properties from networks that learn their symmetry from training data.
@@ -27,6 +28,7 @@ DESCRIPTION = """Molecular properties from networks that learn their symmetry fr
   molaugerino predict CCO c1ccccc1       predict with the newest model
   molaugerino evaluate runs/NAME         its law and test errors
   molaugerino discover runs/NAME         which symmetries its label has
+  molaugerino data fetch qm9             get QM9, once, to train on with --data qm9
   molaugerino VERB --help                all settings of a verb
 """
 

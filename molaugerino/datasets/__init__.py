@@ -3,8 +3,6 @@
 from molaugerino.datasets.batches import Batch as Batch
 from molaugerino.datasets.batches import BatchStream as BatchStream
 from molaugerino.datasets.batches import PackedData as PackedData
-from molaugerino.datasets.embedded import EMBEDDED as EMBEDDED
-from molaugerino.datasets.embedded import open_data as open_data
 from molaugerino.datasets.frames import Frames as Frames
 from molaugerino.datasets.frames import in_frames as in_frames
 from molaugerino.datasets.graphs import graph_keys as graph_keys
@@ -13,6 +11,12 @@ from molaugerino.datasets.joined import open_joined as open_joined
 from molaugerino.datasets.molecules import Geometry as Geometry
 from molaugerino.datasets.molecules import MoleculeSet as MoleculeSet
 from molaugerino.datasets.molecules import load_npz as load_npz
+from molaugerino.datasets.prepared import open_prepared as open_prepared
+from molaugerino.datasets.prepared import save_prepared as save_prepared
+from molaugerino.datasets.sources import EMBEDDED as EMBEDDED
+from molaugerino.datasets.sources import NAMES as NAMES
+from molaugerino.datasets.sources import data_path as data_path
+from molaugerino.datasets.sources import open_data as open_data
 from molaugerino.datasets.splits import COMMUNITY as COMMUNITY
 from molaugerino.datasets.splits import Split as Split
 from molaugerino.datasets.splits import load_split as load_split

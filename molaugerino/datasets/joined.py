@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from molaugerino.datasets.embedded import open_data
 from molaugerino.datasets.molecules import Column, MoleculeSet
 from molaugerino.datasets.names import property_of
+from molaugerino.datasets.sources import open_data
 from molaugerino.datasets.units import base_unit, factor
 from molaugerino.errors import UserError
 from molaugerino.files import sha256

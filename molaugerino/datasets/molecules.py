@@ -276,9 +276,9 @@ def from_arrays(arrays: Mapping[str, np.ndarray], name: str, checksum: str = "")
     )
     overlapping = molecules.close_pairs(OVERLAP)
     if len(overlapping):
-        bad = np.unique(molecules.owner[overlapping[:, 0]])
+        rows = np.unique(molecules.owner[overlapping[:, 0]])
         raise UserError(
-            f"{name}: {len(bad)} molecules, first id {molecules.id[bad[0]]}, have atoms nearer than {OVERLAP} A; "
+            f"{name}: {len(rows)} molecules, first id {molecules.id[rows[0]]}, have atoms nearer than {OVERLAP} A; "
             "correct their positions, which must be in angstrom, or remove them"
         )
     return molecules

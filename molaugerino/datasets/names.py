@@ -4,8 +4,12 @@ from __future__ import annotations
 
 B3LYP, G4MP2, MP2, HF = "B3LYP/6-31G(2df,p)", "G4MP2", "RI-MP2/def2-TZVP", "HF/def2-TZVP"
 
-TARGETS = ("mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv")
-TARGETS += ("U0_atom", "U_atom", "H_atom", "G_atom", "A", "B", "C")  # of QM9, in torch_geometric's names and order
+UNITS = {  # of the targets of QM9, under torch_geometric's names and in its order
+    **{"mu": "debye", "alpha": "bohr^3", "homo": "eV", "lumo": "eV", "gap": "eV", "r2": "bohr^2", "zpve": "eV"},
+    **{"U0": "eV", "U": "eV", "H": "eV", "G": "eV", "Cv": "cal/(mol K)"},
+    **{"U0_atom": "eV", "U_atom": "eV", "H_atom": "eV", "G_atom": "eV", "A": "GHz", "B": "GHz", "C": "GHz"},
+}
+TARGETS = tuple(UNITS)
 
 ALIASES = {  # of other libraries, in lower case
     **{"u298": "U", "h298": "H", "g298": "G", "u298_atom": "U_atom", "h298_atom": "H_atom", "g298_atom": "G_atom"},

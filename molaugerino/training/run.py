@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 
 from molaugerino.config import TrainConfig, to_toml
-from molaugerino.datasets import EMBEDDED, BatchStream, World, save_split
+from molaugerino.datasets import NAMES, BatchStream, World, save_split
 from molaugerino.errors import UserError
 from molaugerino.files import make_folder, write_atomic
 from molaugerino.training.callbacks import EarlyStop, Keeper, ProgressLine, join_metrics, set_aside_metrics
@@ -68,7 +68,7 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
     module = make_module(config, card, data)
     folder = config.resume if config.resume is not None else new_folder(config)  # last: a mistake leaves no folder
     if config.resume is None:
-        sources = tuple(s if s in EMBEDDED else str(Path(s).resolve()) for s in config.data)
+        sources = tuple(s if s in NAMES else str(Path(s).resolve()) for s in config.data)
         save_split(data.split, folder / SPLITS, data.loaded.id)
         split = str(Path(config.split).resolve()) if config.split and config.split.endswith(".npz") else config.split
         settings = replace(config, data=sources, split=split, out=None, config=None)

@@ -82,10 +82,10 @@ def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
     turned = world.place(turned)
     targets = list(dict.fromkeys(t for name in config.target or (world.label,) for t in turned.targets(name)))
     packed = PackedData(turned, targets)
-    labelled = torch.isfinite(packed.y).numpy()
+    labelled: np.ndarray = torch.isfinite(packed.y).numpy()
     kept = folder / SPLITS if folder is not None else None
     split = load_split(kept, loaded.id) if kept and kept.exists() else make_split(config, loaded)
-    split = split.restricted(labelled.any(1))
+    split = split.restricted(np.asarray(labelled.any(1)))
     check_labelled(split, labelled, targets, loaded.name)
     epoch = np.repeat(split.train, repeats(labelled[split.train]))
     return RunData(loaded, targets, packed, split, epoch, int(undetermined.sum()))

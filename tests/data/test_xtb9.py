@@ -14,8 +14,7 @@ import pytest
 from rdkit import Chem, RDLogger
 from scipy.spatial.transform import Rotation
 
-from molaugerino.datasets import open_data
-from molaugerino.datasets.embedded import data_path
+from molaugerino.datasets import data_path, open_data
 
 HERE = Path(__file__).parents[2] / "data" / "xtb9"
 SHORTEST = {(1, 1): 1.4, (1, 6): 1.02, (1, 7): 0.97, (1, 8): 0.92, (6, 6): 1.15, (6, 7): 1.1, (6, 8): 1.1, (6, 9): 1.25}

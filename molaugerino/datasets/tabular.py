@@ -1,0 +1,120 @@
+"""Labels from a .csv file, geometries from .xyz files."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from molaugerino.datasets.molecules import MoleculeSet
+from molaugerino.datasets.readers import Row, assemble, number
+from molaugerino.datasets.targets import MAX_Z
+from molaugerino.errors import UserError
+
+Digest = Any  # what hashlib.sha256() gives, a class it does not name
+FILES = ("file", "xyz")  # names of the column that names coordinate files
+
+
+def load_csv(path: str | Path) -> MoleculeSet:
+    """One molecule per line: `id`, labels such as `gap[eV]`, perhaps `smiles`; other columns of text are passed over.
+
+    Geometries are in the .xyz files that the column `file` or `xyz` names, relative to the table; without one in
+    `<stem>.xyz` beside it, many molecules one after the other, in whose comment lines the first word is the id.
+
+    Raises:
+        UserError: naming the line that has no geometry, lacks a number, or repeats an id.
+    """
+    path = Path(path)
+    rows = _table(path)
+    digest = hashlib.sha256()
+    files = [column for column in FILES if column in rows[0]]
+    geometries = {} if files else _by_id(path.with_suffix(".xyz"), digest)
+    seen: dict[str, str] = {}
+    found = []
+    for line, row in enumerate(rows, 2):
+        place = f"line {line} (id {row['id']})"
+        if row["id"] in seen:
+            raise UserError(f"{path}: {place} repeats the id of {seen[row['id']]}; give each molecule its own")
+        seen[row["id"]] = place
+        if files:
+            numbers, positions = _one(path, place, row[files[0]], digest)
+        elif row["id"] in geometries:
+            numbers, positions = geometries[row["id"]]
+        else:
+            raise UserError(f"{path}: {place} has no geometry in {path.with_suffix('.xyz').name}; add or remove it")
+        labels = {
+            name: value
+            for name in row
+            if name not in ("id", "smiles", *FILES) and (value := number(row[name])) is not None
+        }
+        found.append(Row(place, row["id"], numbers, positions, labels, row.get("smiles", "")))
+    digest.update(path.read_bytes())
+    return assemble(found, path, digest.hexdigest())
+
+
+def _table(path: Path) -> list[dict[str, str]]:
+    """The lines by column, spaces around names and entries cut off."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            header, *lines = [[cell.strip() for cell in line] for line in csv.reader(file) if line] or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is not a readable .csv file ({error}); write it as UTF-8 with commas") from None
+    if "id" not in header or len(set(header)) < len(header) or not lines:
+        raise UserError(f"{path} needs a line of distinct column names with `id` among them, then a line per molecule")
+    for number_, line in enumerate(lines, 2):
+        if len(line) != len(header):
+            raise UserError(f"{path}: line {number_} has {len(line)} entries, expected {len(header)}; correct it")
+    return [dict(zip(header, line, strict=True)) for line in lines]
+
+
+def _one(table: Path, place: str, name: str, digest: Digest) -> tuple[np.ndarray, np.ndarray]:
+    """The geometry of the one molecule in a file."""
+    path = table.parent / name
+    if not name or not os.path.isfile(path):
+        raise UserError(f"{table}: {place} names the file {name!r}, which is not in {table.parent}; add or remove it")
+    frames = list(_frames(path, digest))
+    if len(frames) != 1:
+        raise UserError(f"{table}: {place} names {name!r}, which holds {len(frames)} molecules, expected one; split it")
+    return frames[0][1:]
+
+
+def _by_id(path: Path, digest: Digest) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    if not os.path.isfile(path):
+        raise UserError(
+            f"no geometries for {path.with_suffix('.csv')}: name .xyz files in a column `file`, or put them into {path}"
+        )
+    return {id: (numbers, positions) for id, numbers, positions in _frames(path, digest)}
+
+
+def _frames(path: Path, digest: Digest) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """First word of the comment, elements and positions of each molecule; further columns are passed over."""
+    content = path.read_bytes()
+    digest.update(content)
+    lines = content.decode("utf-8", "replace").splitlines()
+    start = 0
+    while any(line.strip() for line in lines[start:]):
+        try:
+            end = start + 2 + int(lines[start])
+            atoms = [line.split() for line in lines[start + 2 : end]]
+            numbers = np.array([_elements()[atom[0]] for atom in atoms])
+            positions = np.array([[float(x) for x in atom[1:4]] for atom in atoms]).reshape(-1, 3)
+            if len(numbers) != end - start - 2:
+                raise ValueError("it is cut short")
+        except (ValueError, KeyError, IndexError) as error:
+            raise UserError(f"{path}: no molecule begins in line {start + 1} ({error}); correct it") from None
+        yield next(iter(lines[start + 1].split()), ""), numbers, positions
+        start = end
+
+
+@cache
+def _elements() -> dict[str, int]:
+    from rdkit.Chem import GetPeriodicTable
+
+    table = GetPeriodicTable()
+    return {table.GetElementSymbol(z): z for z in range(1, MAX_Z + 1)}
