@@ -14,6 +14,7 @@ import torch
 from torch_geometric.data import Data, InMemoryDataset
 
 from molaugerino.datasets import open_data
+from molaugerino.datasets.names import UNITS
 from molaugerino.datasets.pyg import load_pt
 from molaugerino.errors import UserError
 

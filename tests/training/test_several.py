@@ -1,0 +1,171 @@
+"""Training on joined label sets, of which no molecule has all labels."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+import numpy as np
+import pytest
+import torch
+
+from molaugerino.config import NetConfig, TrainConfig
+from molaugerino.datasets import load_npz, open_joined
+from molaugerino.datasets.targets import Target
+from molaugerino.errors import UserError
+from molaugerino.training.checkpoint import load_card
+from molaugerino.training.folder import molecules_to_test
+from molaugerino.training.run import train
+from molaugerino.training.setup import make_card, make_loss, make_module, open_run_data, repeats
+from tests.conftest import archive
+
+TARGETS = ("gap", "energy", "dipole")
+PLENTIFUL, SCARCE = 300, 120
+TWO = [Target(name, "", "eV") for name in "ab"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Gaps and energies of 300 molecules; dipoles, and gaps by another method, of 120, most of them among the 300."""
+    folder = tmp_path_factory.mktemp("several")
+    full = archive()
+    starts = np.cumsum(full["num_atoms"]) - full["num_atoms"]
+
+    def part(name, rows, columns, vectors, method):
+        atoms = np.concatenate([np.arange(starts[r], starts[r] + full["num_atoms"][r]) for r in rows])
+        arrays = {k: full[k][rows] for k in ("id", "num_atoms", "smiles")}
+        arrays |= {k: full[k][atoms] for k in ("atomic_numbers", "positions")}
+        arrays["targets"] = full["targets"][rows][:, columns] + (method == "two")
+        arrays |= {f"target_{k}": full[f"target_{k}"][columns] for k in ("names", "units")}
+        arrays["target_methods"] = np.array([method] * len(columns))
+        if vectors:
+            arrays |= {k: full[k] for k in full if k.startswith("vector_")}
+            arrays["vector_targets"] = full["vector_targets"][rows]
+        np.savez(folder / f"{name}.npz", **arrays)
+        return str(folder / f"{name}.npz")
+
+    names = list(full["target_names"])
+    gap, energy = names.index("gap"), names.index("energy")
+    return (
+        part("plentiful", np.arange(PLENTIFUL), [gap, energy], False, "one"),
+        part("scarce", np.arange(250, 250 + SCARCE), [gap], True, "two"),
+    )
+
+
+def settings(files, out, **changes):
+    net = NetConfig(width=16, depth=1, heads=2, pair=8)
+    return TrainConfig(**({"data": files, "target": TARGETS, "steps": 12, "out": out, "net": net} | changes))
+
+
+def test_every_method_is_a_target(files, tmp_path):
+    data = open_run_data(settings(files, tmp_path))
+    assert [(t.name, t.method) for t in data.targets][:3] == [("gap", "one"), ("gap", "two"), ("energy", "one")]
+    assert len(data.loaded) == 370
+    finite = torch.isfinite(data.packed.y).sum(0)
+    assert finite.tolist() == [PLENTIFUL, SCARCE, PLENTIFUL, SCARCE, SCARCE, SCARCE]
+
+
+def test_every_label_is_in_every_part(files, tmp_path):
+    data = open_run_data(settings(files, tmp_path))
+    for rows in astuple(data.split):
+        assert torch.isfinite(data.packed.y[rows]).any(0).all()
+
+
+def test_a_target_alone_keeps_the_split(files, tmp_path):
+    whole = open_run_data(settings(files, tmp_path)).split
+    alone = open_run_data(settings(files, tmp_path, target=("dipole",))).split
+    assert set(alone.test) < set(whole.test)
+    assert set(alone.train) < set(whole.train)
+
+
+def test_scarce_molecules_come_more_often(files, tmp_path):
+    labelled = np.zeros((900, 2), dtype=bool)
+    labelled[:, 0] = True
+    labelled[:100, 1] = True
+    assert repeats(labelled).tolist() == [3] * 100 + [1] * 800
+    data = open_run_data(settings(files, tmp_path))
+    assert len(data.epoch) > len(data.split.train)
+    assert set(data.epoch) == set(data.split.train)
+
+
+class TestLoss:
+    def test_missing_labels_cost_nothing_and_have_no_slope(self):
+        left = torch.tensor([[0.0, 1.0], [2.0, 3.0], [1.0, torch.nan], [4.0, torch.nan]])
+        loss = make_loss(left, TWO, torch.arange(4))
+        prediction = torch.zeros(4, 2, requires_grad=True)
+        values = loss(prediction, left)
+        values.sum().backward()
+        assert torch.isfinite(prediction.grad).all()
+        assert (prediction.grad[2:, 1] == 0).all()
+        assert (prediction.grad[1:3, 0] != 0).all()
+        moved = prediction.detach().clone()
+        moved[2, 1] += 100
+        assert torch.equal(loss(moved, left), values)
+
+    def test_by_hand(self):
+        """Spreads 2 and 1; b is labelled half of the time, so it weighs the root of two more."""
+        left = torch.tensor([[-2.0, -1.0], [2.0, 1.0], [-2.0, torch.nan], [2.0, torch.nan]]) * (3 / 4) ** 0.5
+        left[:2, 1] *= (4 / 3) ** 0.5 * 0.5**0.5
+        loss = make_loss(left, TWO, torch.arange(4))
+        expected = 0.5 * 6.0 / 2 + 0.5 * 2**0.5 * 5.0 / 1
+        assert float(loss(torch.tensor([[6.0, 5.0]]), torch.zeros(1, 2))) == pytest.approx(expected)
+
+    def test_a_prediction_that_is_not_finite_shows(self):
+        loss = make_loss(torch.randn(4, 2), TWO, torch.arange(4))
+        assert torch.isnan(loss(torch.full((1, 2), torch.nan), torch.zeros(1, 2))).all()
+
+
+def test_gradients_stay_finite(files, tmp_path):
+    config = settings(files, tmp_path)
+    data = open_run_data(config)
+    module = make_module(config, make_card(config, data), data)
+    batch = data.packed.batch(torch.from_numpy(data.split.train[:40]))
+    assert torch.isnan(batch.y).any()
+    module(batch, *module._identity()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in module.augmented.model.parameters() if p.grad is not None)
+
+
+def test_from_files_to_a_table(files, tmp_path):
+    """Trained, saved, tested on the labels that are there, and taken up again by its data and by its split."""
+    run = train(settings(files, tmp_path / "run"))
+    cells = {(r.target, r.method, r.frames, r.copies): r for r in run.results}
+    data = load_npz(files[1])
+    assert all(np.isfinite(r.mae) for r in run.results)
+    card, _ = load_card(run.folder)
+    molecules, rows = molecules_to_test(run.folder, card)
+    values = molecules.values(next(t for t in card.targets if t.method == "two"))[rows]
+    assert cells["gap", "two", "stored", 1].n == np.isfinite(values).sum() < len(rows)
+    assert len(card.train_mean) == 6
+    assert np.isfinite(card.train_mean).all()
+    again = open_run_data(
+        settings((files[1],), tmp_path / "again", target=("dipole",), split=str(run.folder / "splits.npz"))
+    )
+    assert set(again.loaded.id[again.split.test]) == set(molecules.id[rows][np.isfinite(values)])
+    assert len(data) == SCARCE
+
+
+def test_methods_given(files, tmp_path):
+    with pytest.raises(UserError, match=r"gap \(same\) of id"):
+        open_joined(files, ("same",))
+    config = settings(files, tmp_path, method=("three", "four"))
+    assert [t.method for t in open_run_data(config).targets][:2] == ["three", "four"]
+    with pytest.raises(UserError, match="one --method for all files or one each, got 3 for 2"):
+        settings(files, tmp_path, method=("a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("diagonal", "--split must be one of random, graph, scaffold, dimenet"),
+        ("cormorant", "needs more than 111,111 molecules, got 370"),
+        ("none.npz", "not a readable split"),
+    ],
+)
+def test_bad_splits(files, tmp_path, split, message):
+    with pytest.raises(UserError, match=message):
+        open_run_data(settings(files, tmp_path, split=split))
+
+
+@pytest.mark.parametrize("split", ["random", "graph", "scaffold"])
+def test_splits_by_name(files, tmp_path, split):
+    data = open_run_data(settings(files, tmp_path, split=split))
+    assert sum(len(part) for part in astuple(data.split)) == 370
