@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from molaugerino.datasets.targets import COMPONENTS, MAX_Z, Target, default_readout
+from molaugerino.datasets.targets import ALIASES, COMPONENTS, MAX_Z, Target, default_readout
 from molaugerino.errors import UserError
 from molaugerino.files import sha256
 
@@ -96,9 +96,13 @@ class MoleculeSet:
     def target(self, name: str) -> Target:
         """The target that a label makes; `<vector>_x`, `_y`, `_z` are the components of a vector label.
 
+        A label of QM9 may be asked for by its name in other libraries, in any case: u298 or energy_U for U.
+
         Raises:
             UserError: where there is no such label.
         """
+        own, alias = {c.name for c in self.columns}, ALIASES.get(name.lower())
+        name = alias if alias in own and name not in own else name
         column = self._column(name)
         if column.name != name:
             return Target(name, column.method, column.unit)

@@ -73,13 +73,6 @@ UNITS = {  # of the targets, in their order
     **dict.fromkeys(("A", "B", "C"), "GHz"),
 }
 TARGETS = tuple(UNITS)
-ALIASES = {  # of other libraries, in lower case
-    **{"u298": "U", "h298": "H", "g298": "G", "u298_atom": "U_atom", "h298_atom": "H_atom", "g298_atom": "G_atom"},
-    **{"dipole_moment": "mu", "isotropic_polarizability": "alpha", "electronic_spatial_extent": "r2"},
-    **{"energy_u0": "U0", "energy_u": "U", "enthalpy_h": "H", "free_energy": "G", "heat_capacity": "Cv"},
-    **{f"rotational_constant_{name.lower()}": name for name in ("A", "B", "C")},
-    **{name.lower(): name for name in TARGETS if name not in ("A", "B", "C")},
-}
 
 
 class Record(NamedTuple):

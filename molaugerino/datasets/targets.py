@@ -13,6 +13,13 @@ from molaugerino.spaces import Action, DirectSum, Invariant, Vector
 # Labels that grow with the molecule; everything else (orbital energies, norms, constants) is a mean over atoms.
 ENERGIES = ("u0", "u", "u298", "h", "h298", "g", "g298")
 EXTENSIVE = frozenset({"zpve", "alpha", "cv", "r2", *ENERGIES, *(f"{name}_atom" for name in ENERGIES)})
+ALIASES = {  # names of QM9's labels in other libraries, in lower case
+    **{"u298": "U", "h298": "H", "g298": "G", "u298_atom": "U_atom", "h298_atom": "H_atom", "g298_atom": "G_atom"},
+    **{"dipole_moment": "mu", "isotropic_polarizability": "alpha", "electronic_spatial_extent": "r2"},
+    **{"energy_u0": "U0", "energy_u": "U", "enthalpy_h": "H", "free_energy": "G", "heat_capacity": "Cv"},
+    **{f"rotational_constant_{name.lower()}": name for name in ("A", "B", "C")},
+    **{name.lower(): name for name in ("U0", "U", "H", "G", "Cv", "U0_atom", "U_atom", "H_atom", "G_atom")},
+}
 COMPONENTS = ("x", "y", "z")
 MAX_Z = 118
 

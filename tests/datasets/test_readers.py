@@ -120,6 +120,14 @@ class TestExtxyz:
         assert found.target("field").kind == "vector"
         assert np.abs(found.positions[:3] - (atoms[0].positions - atoms[0].positions.mean(0))).max() < 1e-6
 
+    def test_an_id_that_is_a_number_is_no_label(self, tmp_path):
+        atoms = frames()
+        for k, a in enumerate(atoms):
+            a.info["id"] = 10 + k
+        found = load_extxyz(write_extxyz(tmp_path / "m.xyz", atoms))
+        assert found.id.tolist() == [10, 11, 12]
+        assert "id" not in [c.name for c in found.columns]
+
     def test_vectors_turn_with_their_molecule(self, tmp_path):
         found = load_extxyz(write_extxyz(tmp_path / "m.xyz", frames()))
         turn = np.array([[[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]] * 3)
