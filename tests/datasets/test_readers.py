@@ -179,7 +179,7 @@ class TestExtxyz:
 
 WATER = "3\n{0}\nO 0.0 0.0 0.1\nH 0.0 0.76 -0.48\nH 0.0 -0.76 -0.48\n"
 AMMONIA = "4\n{0}\nN 0 0 0.1 9\nH 0 0.9 -0.3 9\nH 0.8 -0.5 -0.3 9\nH -0.8 -0.5 -0.3 9\n"
-TABLE = "id,gap[eV], homo[eV] ,smiles,remark\nb,8.1,-8.0,N,x\na,7.5,-7.3,O,\n"
+TABLE = "id,gap[eV], homo[eV] , smiles,remark\n b,8.1,-8.0,N,x\na,7.5,-7.3,O,\n"
 
 
 @pytest.fixture
@@ -218,6 +218,7 @@ class TestCsv:
         found = load_csv(files)
         assert found.id.tolist() == [3, 1]
         assert found.num_atoms.tolist() == [4, 3]
+        assert [c.name for c in found.columns] == ["gap"]
 
     @pytest.mark.parametrize("form", ["files", "beside"])
     def test_the_checksum_covers_the_geometries(self, form, request):
