@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from torch_geometric.datasets import qm9 as pyg
@@ -145,6 +147,29 @@ class TestPreparing:
             atoms = slice(found.starts[k], found.starts[k] + 5)
             assert np.abs(found.positions[atoms] - (record.positions - record.positions.mean(0))).max() < 1e-6
         assert found.values(found.target("gap")) == pytest.approx([0.5048 * qm9.HARTREE] * 4)
+
+    def test_names_of_other_libraries(self, tmp_path):
+        prepare(small_archive(tmp_path / "a.tar.bz2"), "", tmp_path / "six")
+        found = open_prepared(tmp_path / "six")
+        pairs = {
+            "u298": "U",
+            "energy_U0": "U0",
+            "g298_atom": "G_atom",
+            "cv": "Cv",
+            "Free_Energy": "G",
+            "h": "H",
+            "H": "H",
+        }
+        assert {name: found.target(name).name for name in pairs} == pairs
+        assert found.target("u298").readout == "sum"
+        with pytest.raises(UserError, match="no label 'u299'"):
+            found.target("u299")
+
+    def test_an_alias_is_not_taken_for_a_label_of_that_name(self, tmp_path):
+        prepare(small_archive(tmp_path / "a.tar.bz2"), "", tmp_path / "six")
+        found = open_prepared(tmp_path / "six")
+        own = replace(found, columns=(*found.columns, replace(found.columns[0], name="u298")))
+        assert own.target("u298").name == "u298"
 
     def test_none_is_left_out_without_a_list(self, tmp_path):
         assert prepare(small_archive(tmp_path / "a.tar.bz2"), "", tmp_path / "all") == (6, 0)

@@ -120,6 +120,14 @@ class TestExtxyz:
         assert found.target("field").kind == "vector"
         assert np.abs(found.positions[:3] - (atoms[0].positions - atoms[0].positions.mean(0))).max() < 1e-6
 
+    def test_an_id_that_is_a_number_is_no_label(self, tmp_path):
+        atoms = frames()
+        for k, a in enumerate(atoms):
+            a.info["id"] = 10 + k
+        found = load_extxyz(write_extxyz(tmp_path / "m.xyz", atoms))
+        assert found.id.tolist() == [10, 11, 12]
+        assert "id" not in [c.name for c in found.columns]
+
     def test_vectors_turn_with_their_molecule(self, tmp_path):
         found = load_extxyz(write_extxyz(tmp_path / "m.xyz", frames()))
         turn = np.array([[[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]] * 3)
@@ -171,7 +179,7 @@ class TestExtxyz:
 
 WATER = "3\n{0}\nO 0.0 0.0 0.1\nH 0.0 0.76 -0.48\nH 0.0 -0.76 -0.48\n"
 AMMONIA = "4\n{0}\nN 0 0 0.1 9\nH 0 0.9 -0.3 9\nH 0.8 -0.5 -0.3 9\nH -0.8 -0.5 -0.3 9\n"
-TABLE = "id,gap[eV], homo[eV] ,smiles,remark\nb,8.1,-8.0,N,x\na,7.5,-7.3,O,\n"
+TABLE = "id,gap[eV], homo[eV] , smiles,remark\n b,8.1,-8.0,N,x\na,7.5,-7.3,O,\n"
 
 
 @pytest.fixture
@@ -210,6 +218,7 @@ class TestCsv:
         found = load_csv(files)
         assert found.id.tolist() == [3, 1]
         assert found.num_atoms.tolist() == [4, 3]
+        assert [c.name for c in found.columns] == ["gap"]
 
     @pytest.mark.parametrize("form", ["files", "beside"])
     def test_the_checksum_covers_the_geometries(self, form, request):
