@@ -28,8 +28,13 @@ def provenance(seed: int | list[int]) -> dict[str, Any]:
         if cuda
         else f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
         "seed": seed,
-        "command": " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join(["python", "benchmarks/" + Path(sys.argv[0]).name, *map(_shown, sys.argv[1:])]),
     }
+
+
+def _shown(argument: str) -> str:
+    """A path by its name: where it lies on this machine is nobody's business."""
+    return Path(argument).name if Path(argument).is_absolute() else argument
 
 
 def write(name: str, content: dict[str, Any]) -> Path:
