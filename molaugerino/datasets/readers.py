@@ -27,7 +27,7 @@ class Row:
         id: its identifier, '' where there is none.
         numbers: (atoms,) elements.
         positions: (atoms, 3), angstrom.
-        labels: numbers, and arrays of three numbers for vectors, by name.
+        labels: numbers, and arrays of three numbers for vectors, by name; None for what is there but no number.
         smiles: '' where there is none.
     """
 
@@ -35,7 +35,7 @@ class Row:
     id: str
     numbers: np.ndarray
     positions: np.ndarray
-    labels: Mapping[str, float | np.ndarray]
+    labels: Mapping[str, float | np.ndarray | None]
     smiles: str = ""
 
 
@@ -43,7 +43,7 @@ def load_sdf(path: str | Path) -> MoleculeSet:
     """Records with a 3D geometry and explicit hydrogens; their titles are the ids where all differ.
 
     Raises:
-        UserError: naming the record that is unreadable, flat, without its hydrogens, or lacks a number others have.
+        UserError: naming the record that is unreadable, flat, without its hydrogens, or has text for a number.
     """
     path = Path(path)
     return assemble(list(_sdf_rows(path)), path, sha256_of(path))
@@ -62,7 +62,7 @@ def _sdf_rows(path: Path) -> Iterator[Row]:
             mol.UpdatePropertyCache(strict=False)
             if any(atom.GetAtomicNum() == 6 and atom.GetNumImplicitHs() for atom in mol.GetAtoms()):
                 raise UserError(f"{path}: {place} lacks hydrogens on its carbons; write the file with all of them")
-            labels = {name: value for name in mol.GetPropNames() if (value := number(mol.GetProp(name))) is not None}
+            labels = {name: number(mol.GetProp(name)) for name in mol.GetPropNames()}
             numbers = np.array([atom.GetAtomicNum() for atom in mol.GetAtoms()])
             title = mol.GetProp("_Name").strip() if mol.HasProp("_Name") else ""
             yield Row(place, title, numbers, mol.GetConformer().GetPositions(), labels)
@@ -75,7 +75,7 @@ def load_extxyz(path: str | Path) -> MoleculeSet:
     labels, too. A key `id` or `name` identifies the molecules where all differ.
 
     Raises:
-        UserError: naming the frame that lacks a number others have; where ase is missing, or cannot read the file.
+        UserError: naming the frame that has something else for a number; where ase is missing, or cannot read the file.
     """
     path = Path(path)
     try:
@@ -91,11 +91,12 @@ def load_extxyz(path: str | Path) -> MoleculeSet:
 
 def _frame(k: int, atoms: Any) -> Row:
     info = dict(atoms.info) | (atoms.calc.results if atoms.calc is not None else {})
-    labels = {}
+    labels: dict[str, float | np.ndarray | None] = {}
     for name, value in info.items():
         array = np.asarray(value)
-        if array.dtype.kind in "iuf" and array.shape in ((), (3,)) and name != "id":
-            labels[name] = array.astype(float) if array.shape else float(array)
+        fits = array.dtype.kind in "iuf" and array.shape in ((), (3,))
+        if name != "id":
+            labels[name] = None if not fits else array.astype(float) if array.shape else float(array)
     id = next((str(info[key]) for key in ("id", "name") if key in info), "")
     return Row(f"frame {k}", id, atoms.numbers, atoms.positions, labels, str(info.get("smiles", "")))
 
@@ -109,23 +110,26 @@ def number(text: str | None) -> float | None:
 
 
 def assemble(rows: list[Row], path: Path, checksum: str) -> MoleculeSet:
-    """The set that the molecules of a file make; every label that one of them has, all must have.
+    """The set that the molecules of a file make; a label that only some of them have is NaN elsewhere.
 
     Raises:
         UserError: naming what is wrong and where.
     """
     if not rows:
         raise UserError(f"{path} holds no molecule")
-    names = list(dict.fromkeys(name for row in rows for name in row.labels))
-    shapes = {name: next(np.shape(row.labels[name]) for row in rows if name in row.labels) for name in names}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for row in rows:
+        for name, value in row.labels.items():
+            if value is not None:
+                shapes.setdefault(name, np.shape(value))
     for row in rows:
         if len(row.numbers) == 0:
             raise UserError(f"{path}: {row.place} has no atoms; remove it")
         for name, shape in shapes.items():
-            value = row.labels.get(name)
-            if value is None or np.shape(value) != shape or not np.isfinite(value).all():
-                kind = "three finite numbers" if shape else "a finite number"
-                raise UserError(f"{path}: {row.place} needs {kind} as {name!r}, as others have; complete or remove it")
+            value = row.labels.get(name, np.full(shape, np.nan))
+            if value is None or np.shape(value) != shape or np.isinf(value).any():
+                kind = "three numbers" if shape else "a number"
+                raise UserError(f"{path}: {row.place} needs {kind} as {name!r}, as others have, or none; correct it")
     arrays: dict[str, np.ndarray] = {
         "id": _ids(rows),
         "num_atoms": np.array([len(row.numbers) for row in rows]),
@@ -133,11 +137,11 @@ def assemble(rows: list[Row], path: Path, checksum: str) -> MoleculeSet:
         "positions": np.concatenate([row.positions for row in rows]).astype(np.float64),
     }
     for prefix, shape in (("", ()), ("vector_", (3,))):
-        of = [name for name in names if shapes[name] == shape]
+        of = [name for name in shapes if shapes[name] == shape]
         split = [_unit(name) for name in of]
-        arrays[f"{prefix}targets"] = np.array([[row.labels[name] for name in of] for row in rows]).reshape(
-            len(rows), len(of), *shape
-        )
+        arrays[f"{prefix}targets"] = np.array(
+            [[row.labels.get(name, np.full(shape, np.nan)) for name in of] for row in rows], dtype=float
+        ).reshape(len(rows), len(of), *shape)
         arrays[f"{prefix}target_names"] = np.array([name for name, _ in split], dtype=str)
         arrays[f"{prefix}target_units"] = np.array([unit for _, unit in split], dtype=str)
     if any(row.smiles for row in rows):

@@ -22,13 +22,14 @@ FILES = ("file", "xyz")  # names of the column that names coordinate files
 
 
 def load_csv(path: str | Path) -> MoleculeSet:
-    """One molecule per line: `id`, labels such as `gap[eV]`, perhaps `smiles`; other columns of text are passed over.
+    """One molecule per line: `id`, labels such as `gap[eV]`, perhaps `smiles`; an empty entry is a missing
+    label; columns of text are passed over.
 
     Geometries are in the .xyz files that the column `file` or `xyz` names, relative to the table; without one in
     `<stem>.xyz` beside it, many molecules one after the other, in whose comment lines the first word is the id.
 
     Raises:
-        UserError: naming the line that has no geometry, lacks a number, or repeats an id.
+        UserError: naming the line that has no geometry, text for a number, or an id that was there before.
     """
     path = Path(path)
     rows = _table(path)
@@ -48,11 +49,7 @@ def load_csv(path: str | Path) -> MoleculeSet:
             numbers, positions = geometries[row["id"]]
         else:
             raise UserError(f"{path}: {place} has no geometry in {path.with_suffix('.xyz').name}; add or remove it")
-        labels = {
-            name: value
-            for name in row
-            if name not in ("id", "smiles", *FILES) and (value := number(row[name])) is not None
-        }
+        labels = {name: number(row[name]) for name in row if name not in ("id", "smiles", *FILES) and row[name]}
         found.append(Row(place, row["id"], numbers, positions, labels, row.get("smiles", "")))
     digest.update(path.read_bytes())
     return assemble(found, path, digest.hexdigest())

@@ -19,6 +19,7 @@ import numpy as np
 
 from molaugerino.datasets.molecules import Column, MoleculeSet
 from molaugerino.datasets.targets import default_readout
+from molaugerino.datasets.units import base_unit
 from molaugerino.errors import UserError
 
 WorldName = Literal["none", "field", "two-fields", "slab", "pseudoscalar"]
@@ -126,7 +127,8 @@ def _with(molecules: MoleculeSet, column: Column) -> MoleculeSet:
 def _energy(molecules: MoleculeSet) -> Column:
     """The first extensive energy of the set."""
     for column in molecules.columns:
-        if column.kind == "scalar" and default_readout(column.name) == "sum" and np.isfinite(column.values).all():
+        extensive = column.kind == "scalar" and default_readout(column.name) == "sum" and base_unit(column.unit) == "eV"
+        if extensive and np.isfinite(column.values).all():
             return column
     raise UserError(f"a world needs a complete total energy, and {molecules.name} has none; use another data set")
 

@@ -58,16 +58,24 @@ class TestSdf:
     @pytest.mark.parametrize(
         ("properties", "message"),
         [
-            ([{"gap": "1"}, {}, {"gap": "2"}], "record 2 needs a finite number as 'gap', as others have"),
-            ([{}, {"gap": "1"}, {"gap": "1"}], "record 1 needs a finite number as 'gap'"),
-            ([{"gap": "1"}, {"gap": "1"}, {"gap": "high"}], "record 3 needs a finite number as 'gap'"),
-            ([{"gap": "nan"}, {"gap": "1"}, {"gap": "1"}], "record 1 needs a finite number as 'gap'"),
+            (
+                [{"gap": "1"}, {"gap": "1"}, {"gap": "high"}],
+                "record 3 needs a number as 'gap', as others have, or none",
+            ),
+            ([{"gap": "inf"}, {"gap": "1"}, {"gap": "1"}], "record 1 needs a number as 'gap'"),
         ],
     )
-    def test_a_number_that_is_missing(self, tmp_path, properties, message):
+    def test_something_else_for_a_number(self, tmp_path, properties, message):
         path = write_sdf(tmp_path / "m.sdf", [embedded(smiles) for smiles in SMILES], properties)
         with pytest.raises(UserError, match=f"m.sdf: {message}"):
             load_sdf(path)
+
+    @pytest.mark.parametrize(
+        "properties", [[{"gap": "1"}, {}, {"gap": "2"}], [{"gap": "1"}, {"gap": "nan"}, {"gap": "2"}]]
+    )
+    def test_a_missing_number_is_a_missing_label(self, tmp_path, properties):
+        found = load_sdf(write_sdf(tmp_path / "m.sdf", [embedded(smiles) for smiles in SMILES], properties))
+        assert found.values(found.target("gap")) == pytest.approx([1, np.nan, 2], nan_ok=True)
 
     def test_geometry_and_hydrogens_are_needed(self, tmp_path):
         path = write_sdf(tmp_path / "m.sdf", [embedded("CO"), embedded("CO", hydrogens=False)])
@@ -141,23 +149,25 @@ class TestExtxyz:
     @pytest.mark.parametrize(
         ("value", "message"),
         [
-            (None, "frame 2 needs a finite number as 'gap.eV.'"),
-            (np.zeros(3), "frame 2 needs a finite number as 'gap.eV.'"),
-            (np.inf, "frame 2 needs a finite number as 'gap.eV.'"),
+            (np.zeros(3), "frame 2 needs a number as 'gap.eV.'"),
+            (np.inf, "frame 2 needs a number as 'gap.eV.'"),
         ],
     )
-    def test_a_number_that_is_missing(self, tmp_path, value, message):
+    def test_something_else_for_a_number(self, tmp_path, value, message):
         atoms = frames()
         atoms[1].info["gap[eV]"] = value
-        if value is None:
-            del atoms[1].info["gap[eV]"]
         with pytest.raises(UserError, match=f"m.xyz: {message}"):
             load_extxyz(write_extxyz(tmp_path / "m.xyz", atoms))
 
     def test_a_vector_that_is_missing(self, tmp_path):
         atoms = frames()
         del atoms[2].info["field"]
-        with pytest.raises(UserError, match="frame 3 needs three finite numbers as 'field'"):
+        del atoms[0].info["gap[eV]"]
+        found = load_extxyz(write_extxyz(tmp_path / "m.xyz", atoms))
+        assert np.isnan(found.values(found.target("field"))).all(1).tolist() == [False, False, True]
+        assert np.isnan(found.values(found.target("gap"))).tolist() == [True, False, False]
+        atoms[2].info["field"] = 1.0
+        with pytest.raises(UserError, match="frame 3 needs three numbers as 'field'"):
             load_extxyz(write_extxyz(tmp_path / "m.xyz", atoms))
 
     @pytest.mark.parametrize("content", ["hello\n", "3\nid=1\nH 0 0 0\n", "1\nid=1\nXx 0 0 0\n", "1\nid=1\nH 0 0 x\n"])
@@ -228,6 +238,12 @@ class TestCsv:
             xyz.write_text(xyz.read_text().replace("0.76", "0.77"))
         assert load_csv(path).checksum != before
 
+    def test_an_empty_entry_is_a_missing_label(self, beside):
+        beside.write_text("id,gap,note\na,1,good\nb,,\n")
+        found = load_csv(beside)
+        assert found.values(found.target("gap")) == pytest.approx([1, np.nan], nan_ok=True)
+        assert len(found.columns) == 1
+
     @pytest.mark.parametrize(
         ("table", "message"),
         [
@@ -236,8 +252,7 @@ class TestCsv:
             ("name,gap\na,1\n", "with `id` among them"),
             ("id,gap,gap\na,1,2\n", "distinct column names"),
             ("id,gap\na,1\nb\n", "line 3 has 1 entries, expected 2"),
-            ("id,gap\na,1\nb,\n", r"line 3 \(id b\) needs a finite number as 'gap'"),
-            ("id,gap\na,1\nb,x\n", r"line 3 \(id b\) needs a finite number as 'gap'"),
+            ("id,gap\na,1\nb,x\n", r"line 3 \(id b\) needs a number as 'gap'"),
             ("id,gap\na,1\nc,1\n", r"line 3 \(id c\) has no geometry in t.xyz; add or remove it"),
             ("id,gap\na,1\na,1\n", r"line 3 \(id a\) repeats the id of line 2 \(id a\)"),
             ("id,gap\na,1\n,1\n", r"line 3 \(id \) has no geometry"),

@@ -1,0 +1,61 @@
+"""Dipole vectors at equal minutes: networks that know nothing of rotations, under a learned law, beside those that do.
+
+    python benchmarks/dipoles.py FILE [--minutes 4] [--seeds 0] [--models NAME ...]
+
+FILE is qm9_rimp2.npz: RI-MP2 dipole vectors of QM9 molecules. Every molecule is turned once into a random frame. Networks
+without the symmetry train with --augment learned, the dipole turned back by `Vector`; those that have it with --augment
+none. Runs that are already in results/dipoles.json are kept. Nothing else should run beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from record import provenance, read, write
+
+from molaugerino.config import TrainConfig
+from molaugerino.models import BACKBONES
+from molaugerino.training.run import train
+
+TARGET = "mp2_relaxed_dipole"
+
+
+def one(model: Any, seed: int, minutes: float, file: str) -> dict[str, Any]:
+    knows = BACKBONES[model].symmetry in ("proper motions", "all motions")
+    settings: dict[str, Any] = {"model": model, "augment": "none" if knows else "learned", "frames": "random"}
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        run = train(TrainConfig(data=(file,), target=(TARGET,), minutes=minutes, seed=seed, out=out, **settings))
+        if run is None:
+            raise KeyboardInterrupt
+        steps = int((out / "metrics.csv").read_text().splitlines()[-1].split(",")[-1] or 0)
+    facts = {"model": model, "symmetry": BACKBONES[model].symmetry, "seed": seed, "minutes": minutes, "steps": steps}
+    return facts | {"augment": settings["augment"], "law": run.law, "results": [r._asdict() for r in run.results]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file")
+    parser.add_argument("--minutes", type=float, default=4.0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--models", nargs="+", default=list(BACKBONES), choices=list(BACKBONES))
+    options = parser.parse_args()
+    origin = provenance(options.seeds)
+    runs = read("dipoles").get("runs", [])
+    done = {(r["model"], r["seed"], r["minutes"]) for r in runs}
+    for seed in options.seeds:
+        for model in options.models:
+            if (model, seed, options.minutes) in done:
+                continue
+            runs.append(one(model, seed, options.minutes, options.file) | {"commit": origin["commit"]})
+            cells = {(r["frames"], r["copies"]): r["mae"] for r in runs[-1]["results"]}
+            shown = ", ".join(f"{f} x{c} {mae:.4f}" for (f, c), mae in cells.items())
+            print(f"{model} seed {seed}: {runs[-1]['steps']} steps, {shown}; {runs[-1]['law']['verdict']}", flush=True)
+            write("dipoles", origin | {"runs": runs})
+
+
+if __name__ == "__main__":
+    main()
