@@ -2,14 +2,15 @@
 
     python benchmarks/dipoles.py FILE [--minutes 4] [--seeds 0] [--models NAME ...]
 
-FILE is qm9_rimp2.npz: RI-MP2 dipole vectors of QM9 molecules. Every molecule is turned once into a random frame. Networks
-without the symmetry train with --augment learned, the dipole turned back by `Vector`; those that have it with --augment
-none. Runs that are already in results/dipoles.json are kept. Nothing else should run beside it.
+FILE is qm9_rimp2.npz: RI-MP2 dipole vectors of QM9 molecules. Every molecule is turned once into a random frame.
+Networks without the symmetry train with --augment learned, the dipole turned back by `Vector`; those that have it with
+--augment none. Runs that are already in results/dipoles.json are kept. Nothing else should run beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def one(model: Any, seed: int, minutes: float, file: str) -> dict[str, Any]:
         run = train(TrainConfig(data=(file,), target=(TARGET,), minutes=minutes, seed=seed, out=out, **settings))
         if run is None:
             raise KeyboardInterrupt
-        steps = int((out / "metrics.csv").read_text().splitlines()[-1].split(",")[-1] or 0)
+        with (out / "metrics.csv").open(newline="") as log:
+            steps = max(int(row["step"]) for row in csv.DictReader(log)) + 1
     facts = {"model": model, "symmetry": BACKBONES[model].symmetry, "seed": seed, "minutes": minutes, "steps": steps}
     return facts | {"augment": settings["augment"], "law": run.law, "results": [r._asdict() for r in run.results]}
 
