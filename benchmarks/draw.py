@@ -157,6 +157,43 @@ def speed_table(content: dict[str, Any]) -> str:
     return table(["ratio of medians", "value", "95 % interval"], rows)
 
 
+def multitask_table(content: dict[str, Any]) -> str:
+    """Test MAE per target, mean over the seeds: from all label sets, from its own, and of the mean; and who is ahead."""
+    cells: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for run in content["runs"]:
+        averaged = max(r["copies"] for r in run["results"])
+        for r in run["results"]:
+            if (r["frames"], r["copies"]) == ("stored", averaged):
+                cells[r["target"], r["unit"]][run["arm"]].append(r["mae"])
+                cells[r["target"], r["unit"]]["mean"].append(r["mean_predictor"])
+    rows = []
+    for (name, unit), arms in cells.items():
+        if "alone" not in arms or "all" not in arms:
+            continue
+        wins = sum(a < b for a, b in zip(arms["all"], arms["alone"], strict=True))
+        shown = [f"{mean(arms[arm]):.3g}" for arm in ("all", "alone", "mean")]
+        rows.append([f"`{name}`, {unit}", *shown, f"{wins} of {len(arms['all'])}"])
+    return table(["target", "all label sets", "its own alone", "mean predictor", "seeds in which all is better"], rows)
+
+
+def dipoles_table(content: dict[str, Any]) -> str:
+    """Test MAE of dipole vectors in random frames after equal minutes."""
+    rows = []
+    for model in dict.fromkeys(r["model"] for r in content["runs"]):
+        runs = [r for r in content["runs"] if r["model"] == model]
+        copies = sorted({c["copies"] for r in runs for c in r["results"]})
+        random = {k: [c["mae"] for r in runs for c in r["results"] if (c["frames"], c["copies"]) == ("random", k)]
+                  for k in copies}  # fmt: skip
+        angle = runs[0]["law"]["parts"]["rotation angle"]["width"] if runs[0]["augment"] == "learned" else None
+        learned = "" if angle is None else f"{angle:.0f}"
+        averaged = spread(random[copies[-1]], 3) if len(copies) > 1 else ""
+        steps = f"{mean([r['steps'] for r in runs]):.0f}"
+        rows.append([f"`{model}`", runs[0]["symmetry"], learned, steps, spread(random[1], 3), averaged])
+    unit = content["runs"][0]["results"][0]["unit"]
+    header = ["network", "knows", "largest rotation learned, degree", "steps", f"test MAE, {unit}", "16 passes"]
+    return table(header, rows)
+
+
 def fill(text: str, name: str, content: str) -> str:
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
     if not pattern.search(text):
@@ -170,6 +207,8 @@ def main() -> None:
         ("laws", laws_table),
         ("frames", frames_table),
         ("worlds", worlds_table),
+        ("multitask", multitask_table),
+        ("dipoles", dipoles_table),
         ("speed", speed_table),
     ):
         content = read("group_speed") | read("speed") if name == "speed" else read(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -152,6 +153,21 @@ class TestFiles:
         code, out, _ = call(capsys, "--from-file", archive)
         assert (code, "4 molecules prepared" in out) == (0, True)
         assert archive.exists()
+
+    def test_train_and_evaluate_on_what_was_prepared(self, home, tmp_path, capsys):
+        """From the archive to errors in eV, by the settings of the command line alone."""
+        small_archive(tmp_path / "tiny.tar.bz2", count=60)
+        (tmp_path / qm9.UNCHARACTERIZED.name).write_text("2 C\n5 C\n")
+        assert call(capsys, "--from-file", tmp_path / "tiny.tar.bz2")[0] == 0
+        small = "--net.width 16 --net.depth 1 --net.heads 2 --net.pair 8 --steps 4 --law.eval-copies 2".split()
+        run = str(tmp_path / "run")
+        settings = ["--data", "qm9", "--target", "homo", "u298", "--model", "schnet", *small, "--out", run]
+        assert main(["train", *settings]) == 0
+        assert "homo" in (printed := capsys.readouterr().out)
+        assert "B3LYP/6-31G(2df,p)" in printed
+        assert main(["evaluate", run, "--format", "json"]) == 0
+        cells = json.loads(capsys.readouterr().out)["results"]
+        assert {(c["target"], c["unit"], c["n"]) for c in cells} == {("homo", "eV", 5), ("U", "eV", 5)}
 
     def test_another_archive_without_a_table(self, home, tmp_path, capsys):
         code, out, err = call(capsys, "--from-file", small_archive(tmp_path / "a.tar.bz2"))
