@@ -158,7 +158,7 @@ def speed_table(content: dict[str, Any]) -> str:
 
 
 def multitask_table(content: dict[str, Any]) -> str:
-    """Test MAE per target, mean over the seeds: from all label sets, from its own, and of the mean; and who is ahead."""
+    """Test MAE per target, mean over the seeds: from all label sets, from its own, and of the mean."""
     cells: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in content["runs"]:
         averaged = max(r["copies"] for r in run["results"])
