@@ -8,7 +8,8 @@ import torch
 from molaugerino.datasets import Target, parse_target
 from molaugerino.datasets.targets import default_readout
 from molaugerino.errors import UserError
-from molaugerino.models import Readout, Scaling
+from molaugerino.models import Canonicalised, Readout, Scaling
+from molaugerino.models.frame_averaging import principal_frames
 from molaugerino.models.pairs import pairs_of
 from molaugerino.models.readout import charge_moment, length
 from molaugerino.models.scaling import square_radii
@@ -135,3 +136,11 @@ def test_pairs_fade_out_at_the_cutoff_and_leave_out_the_padding_and_the_atom_its
     assert not pairs.weight.diagonal(dim1=1, dim2=2).any()
     mask = torch.tensor([[True, False, True, True]])
     assert not pairs_of(Molecules(mask.long(), pos, mask), 4.0).weight[0, 1].any()
+
+
+def test_frames_are_rotations():
+    x = molecules((4, 6, 5))
+    torch.manual_seed(0)
+    for g in (principal_frames(x.pos, x.mask), Canonicalised(torch.nn.Identity()).double().frame(x)):
+        assert (g.linear.mT @ g.linear - torch.eye(3)).abs().max() < 1e-12
+        assert (torch.linalg.det(g.linear) - 1).abs().max() < 1e-12
