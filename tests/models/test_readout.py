@@ -8,9 +8,12 @@ import torch
 from molaugerino.datasets import Target, parse_target
 from molaugerino.datasets.targets import default_readout
 from molaugerino.errors import UserError
-from molaugerino.models import Readout, Scaling
+from molaugerino.models import Canonicalised, Readout, Scaling
+from molaugerino.models.frame_averaging import principal_frames
+from molaugerino.models.pairs import pairs_of
 from molaugerino.models.readout import charge_moment, length
 from molaugerino.models.scaling import square_radii
+from molaugerino.spaces import Molecules
 from tests.models.test_backbones import TARGETS, labels, molecules
 
 
@@ -121,3 +124,23 @@ class TestScale:
         readout.fit_scale(x, labels(x))
         assert torch.isfinite(readout.double().baseline(x)).all()
         assert bool((readout.scale > 0).all())
+
+
+def test_pairs_fade_out_at_the_cutoff_and_leave_out_the_padding_and_the_atom_itself():
+    at = torch.tensor([0.0, 2.0, 3.999, 4.001])
+    pos = torch.stack([at, torch.zeros(4), torch.zeros(4)], -1).unsqueeze(0)
+    mask = torch.tensor([[True] * 4])
+    pairs = pairs_of(Molecules(mask.long(), pos, mask), 4.0)
+    assert pairs.weight[0, 0].tolist() == pytest.approx([0.0, 0.5, 0.0, 0.0], abs=1e-6)
+    assert pairs.arrow[0, 0, 1].tolist() == [2.0, 0.0, 0.0]
+    assert not pairs.weight.diagonal(dim1=1, dim2=2).any()
+    mask = torch.tensor([[True, False, True, True]])
+    assert not pairs_of(Molecules(mask.long(), pos, mask), 4.0).weight[0, 1].any()
+
+
+def test_frames_are_rotations():
+    x = molecules((4, 6, 5))
+    torch.manual_seed(0)
+    for g in (principal_frames(x.pos, x.mask), Canonicalised(torch.nn.Identity()).double().frame(x)):
+        assert (g.linear.mT @ g.linear - torch.eye(3)).abs().max() < 1e-12
+        assert (torch.linalg.det(g.linear) - 1).abs().max() < 1e-12
