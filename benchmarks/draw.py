@@ -161,6 +161,9 @@ def multitask_table(content: dict[str, Any]) -> str:
     """Test MAE per target, mean over the seeds: from all label sets, from its own, and of the mean."""
     cells: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for run in content["runs"]:
+        rivals = [r for r in content["runs"] if (r["arm"], r["seed"]) == (run["arm"], run["seed"])]
+        if run["valid_loss"] > min(r["valid_loss"] for r in rivals):
+            continue  # the other length was better on validation molecules
         averaged = max(r["copies"] for r in run["results"])
         for r in run["results"]:
             if (r["frames"], r["copies"]) == ("stored", averaged):

@@ -134,15 +134,15 @@ def check_labelled(split: Split, labelled: np.ndarray, targets: list[Target], na
 
 
 def repeats(labelled: np.ndarray) -> np.ndarray:
-    """(molecules,) how often a molecule comes in an epoch: the root of how much rarer its rarest label is.
+    """(molecules,) how often a molecule comes in an epoch: as often as its rarest label is rarer than a complete one.
 
-    Half of the balance between scarce and plentiful labels, in logarithms; the other half is in their weights.
+    So the labelled molecules of every target come about as often as those of any other.
 
     Args:
         labelled: (molecules, channels) where there are labels.
     """
     scarcity = len(labelled) / labelled.sum(0).clip(1)
-    return np.sqrt(np.where(labelled, scarcity, 1.0).max(1)).round().astype(np.int64)
+    return np.where(labelled, scarcity, 1.0).max(1).round().astype(np.int64)
 
 
 def make_card(config: TrainConfig, data: RunData) -> ModelCard:

@@ -81,7 +81,7 @@ def test_scarce_molecules_come_more_often(files, tmp_path):
     labelled = np.zeros((900, 2), dtype=bool)
     labelled[:, 0] = True
     labelled[:100, 1] = True
-    assert repeats(labelled).tolist() == [3] * 100 + [1] * 800
+    assert repeats(labelled).tolist() == [9] * 100 + [1] * 800
     data = open_run_data(settings(files, tmp_path))
     assert len(data.epoch) > len(data.split.train)
     assert set(data.epoch) == set(data.split.train)
