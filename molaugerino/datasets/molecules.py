@@ -146,8 +146,8 @@ class MoleculeSet:
             found = [target for target in found if target.method == method]
         if found:
             return found
-        known = [c.name + (f"@{c.method}" if method else "") for c in self.columns]
-        known += [f"{c.name}_x" for c in self.columns if c.kind == "vector"]
+        known = [f"{t.name}@{t.method}" for t in self.targets(bare)] if method else [c.name for c in self.columns]
+        known += [f"{c.name}_x" for c in self.columns if c.kind == "vector" and not method]
         raise UserError(f"{self.name} has no label {name!r}; it has {', '.join(known)}")
 
     @staticmethod

@@ -300,7 +300,7 @@ class TestFilesThatFail:
 
     def test_the_split_of_another_run(self, workplace, capsys):
         split = random_split(400, seed=5)
-        save_split(split, workplace / "runs" / "gap" / "splits.npz")
+        save_split(split, workplace / "runs" / "gap" / "splits.npz", np.arange(400))
         code, _, err = call(capsys, "evaluate", "runs/gap")
         assert code == 2
         assert "not the split that the model was trained on" in err

@@ -51,7 +51,7 @@ class TestFolder:
         assert card["data_sha256"] == data.checksum
         assert card["elements"] == [1, 6, 7, 8, 9]
         assert card["geometry"] == "mmff"
-        train_rows = load_split(trained / "splits.npz", len(data)).train
+        train_rows = load_split(trained / "splits.npz", data.id).train
         assert card["max_atoms"] == data.num_atoms[train_rows].max()
         assert card["train_mean"][0] == pytest.approx(data.values(data.target("gap"))[train_rows].mean(), rel=1e-6)
         assert card["schema"] == 3
@@ -67,7 +67,7 @@ class TestFolder:
         run = train(tiny_config(tmp_path / "run"))
         augmented, card = load_model(run.folder)
         data = load_npz(run_data(run)).with_geometry(card.geometry)
-        rows = load_split(run.folder / "splits.npz", len(data)).test
+        rows = load_split(run.folder / "splits.npz", data.id).test
         again = evaluate(augmented, data, rows, card.targets, card.train_mean, card.frames, (1, 4))
         assert again == run.results
 
@@ -77,7 +77,7 @@ def part(law, name="rotation angle"):
 
 
 def run_data(run):
-    return tomllib.loads((run.folder / "config.toml").read_text())["data"]
+    return tomllib.loads((run.folder / "config.toml").read_text())["data"][0]
 
 
 def metrics(folder):
@@ -223,7 +223,7 @@ class TestObjectives:
         augmented, card = load_model(run.folder)
         assert card.augment == "paper"
         data = load_npz(run_data(run)).with_geometry(card.geometry)
-        rows = load_split(run.folder / "splits.npz", len(data)).test
+        rows = load_split(run.folder / "splits.npz", data.id).test
         settings = (card.targets, card.train_mean, card.frames, (1,))
         assert evaluate(augmented, data, rows, *settings, published=True) == run.results
 
@@ -236,7 +236,7 @@ class TestWorlds:
         assert (card.world, card.world_seed) == ("field", 3)
         assert "orientation matters" in " ".join(Predictor(augmented, card).warnings)
         data = load_npz(run_data(run)).with_geometry(card.geometry)
-        rows = load_split(run.folder / "splits.npz", len(data)).test
+        rows = load_split(run.folder / "splits.npz", data.id).test
         settings = (card.targets, card.train_mean, card.frames, (1, 4))
         assert evaluate(augmented, data, rows, *settings, world=World("field", 3)) == run.results
 
@@ -250,7 +250,7 @@ class TestStopping:
         assert len(losses) < 5
         augmented, card = load_model(run.folder)
         data = load_npz(run_data(run)).with_geometry("mmff")
-        valid = load_split(run.folder / "splits.npz", len(data)).valid
+        valid = load_split(run.folder / "splits.npz", data.id).valid
         [one, _] = evaluate(augmented, data, valid, card.targets, card.train_mean, "stored", (1,))
         assert one.mae / augmented.model.readout.scale.item() == pytest.approx(min(losses), rel=1e-4)
 
