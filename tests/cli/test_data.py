@@ -159,7 +159,7 @@ class TestFiles:
         small_archive(tmp_path / "tiny.tar.bz2", count=60)
         (tmp_path / qm9.UNCHARACTERIZED.name).write_text("2 C\n5 C\n")
         assert call(capsys, "--from-file", tmp_path / "tiny.tar.bz2")[0] == 0
-        small = "--net.width 16 --net.depth 1 --net.heads 2 --net.pair 8 --steps 4 --law.eval-copies 2".split()
+        small = ["--net.width", "16", "--net.depth", "1", "--steps", "4", "--law.eval-copies", "2"]
         run = str(tmp_path / "run")
         settings = ["--data", "qm9", "--target", "homo", "u298", "--model", "schnet", *small, "--out", run]
         assert main(["train", *settings]) == 0
