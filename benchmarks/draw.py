@@ -21,6 +21,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 from record import RESULTS, read
 
+from molaugerino.datasets.units import base_unit, factor
+
 README = RESULTS.parent.parent / "README.md"
 LABELS = {
     "gap": ("gap, a scalar", "tab:blue"),
@@ -159,7 +161,7 @@ def speed_table(content: dict[str, Any]) -> str:
 
 def multitask_table(content: dict[str, Any]) -> str:
     """Test MAE per target, mean over the seeds: from all label sets, from its own, and of the mean."""
-    cells: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    cells: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for run in content["runs"]:
         rivals = [r for r in content["runs"] if (r["arm"], r["seed"]) == (run["arm"], run["seed"])]
         if run["valid_loss"] > min(r["valid_loss"] for r in rivals):
@@ -167,15 +169,17 @@ def multitask_table(content: dict[str, Any]) -> str:
         averaged = max(r["copies"] for r in run["results"])
         for r in run["results"]:
             if (r["frames"], r["copies"]) == ("stored", averaged):
-                cells[r["target"], r["unit"]][run["arm"]].append(r["mae"])
-                cells[r["target"], r["unit"]]["mean"].append(r["mean_predictor"])
+                unit = base_unit(r["unit"])
+                values = cells[r["target"], unit]
+                values[run["arm"]][run["seed"]] = factor(r["unit"], unit) * r["mae"]
+                values["mean"][run["seed"]] = factor(r["unit"], unit) * r["mean_predictor"]
     rows = []
     for (name, unit), arms in cells.items():
-        if "alone" not in arms or "all" not in arms:
-            continue
-        wins = sum(a < b for a, b in zip(arms["all"], arms["alone"], strict=True))
-        shown = [f"{mean(arms[arm]):.3g}" for arm in ("all", "alone", "mean")]
-        rows.append([f"`{name}`, {unit}", *shown, f"{wins} of {len(arms['all'])}"])
+        seeds = arms["all"].keys() & arms["alone"].keys()
+        if seeds:
+            wins = sum(arms["all"][seed] < arms["alone"][seed] for seed in seeds)
+            shown = [f"{mean(arms[arm][seed] for seed in seeds):.3g}" for arm in ("all", "alone", "mean")]
+            rows.append([f"`{name}`, {unit}", *shown, f"{wins} of {len(seeds)}"])
     return table(["target", "all label sets", "its own alone", "mean predictor", "seeds in which all is better"], rows)
 
 

@@ -43,7 +43,10 @@ def one(arm: str, seed: int, steps: int, folder: Path) -> Run:
     settings |= {"optim": OptimConfig(batch=32), "law": LawConfig(eval_copies=4)}
     settings |= {"target": TARGETS + (HELPERS if arm == "all" else ())}
     if arm == "alone":
-        settings["split"] = str(next(iter(PLACE.glob(f"all-{seed}-*"))) / SPLITS)
+        found = list(PLACE.glob(f"all-{seed}-*/{SPLITS}"))
+        if not found:
+            raise SystemExit(f"no run of `all` with seed {seed} under {PLACE}, whose split `alone` takes; start anew")
+        settings["split"] = str(found[0])
     return finished(train(TrainConfig(data=files, out=out, **settings)))
 
 

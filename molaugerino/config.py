@@ -163,8 +163,6 @@ class TrainConfig:
                 object.__setattr__(self, name, (getattr(self, name),))
         if not self.data:
             raise UserError("--data needs at least one data set; leave it out to train on xtb9")
-        if len(self.method) > 1 and len(self.method) != len(self.data):
-            raise UserError(f"give one --method for all files or one each, got {len(self.method)} for {len(self.data)}")
         given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
         if len(given) > 1:
             raise UserError(f"give one of --minutes, --epochs and --steps, got {' and '.join('--' + g for g in given)}")
@@ -218,7 +216,9 @@ class EvaluateConfig:
     run: Annotated[Positional[Path], arg(metavar="DIR")]
     """Folder of a trained model."""
     data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: the test molecules of the run)")] = ()
-    """As for train: all their molecules of known elements; of the run's own data the test molecules only."""
+    """As for train: all their molecules of known elements, without those that the run has seen."""
+    method: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: as the files say)")] = ()
+    """As for train: level of theory of the labels of --data."""
     copies: int = 16
     """Elements of the law to average over."""
     format: Literal["table", "json"] = "table"
@@ -235,7 +235,9 @@ class DiscoverConfig:
     run: Annotated[Positional[Path], arg(metavar="DIR")]
     """Folder of a run with a learned law."""
     data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: the test molecules of the run)")] = ()
-    """As for train: molecules to test on."""
+    """As for train: molecules to test on, without those that the run has seen."""
+    method: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: as the files say)")] = ()
+    """As for train: level of theory of the labels of --data."""
     molecules: int = 1000
     """How many of them to test, at most."""
     out: Annotated[Path | None, _optional("DIR", "the folder of the run")] = None

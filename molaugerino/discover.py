@@ -15,7 +15,7 @@ from torch import Tensor
 
 from molaugerino import symmetry
 from molaugerino.augment import Augmented
-from molaugerino.datasets import Batch, PackedData, World, in_frames
+from molaugerino.datasets import Batch, PackedData, World, in_frames, labels_of
 from molaugerino.distributions import GroupDistribution, HaarBall, TranslationBall, reflection
 from molaugerino.errors import UserError
 from molaugerino.groups import SO3, T3, Affine
@@ -123,7 +123,9 @@ class Discovery:
         figure.savefig(path, dpi=130)
 
 
-def discover(run: str | Path, data: Sequence[str] = (), molecules: int = MOLECULES) -> Discovery:
+def discover(
+    run: str | Path, data: Sequence[str] = (), molecules: int = MOLECULES, method: Sequence[str] = ()
+) -> Discovery:
     """Judge every generator of a learned law on test molecules.
 
     A generator is *kept* where the law is within 0.2 nat of its widest, forcing it costs no more than the loss budget
@@ -135,6 +137,7 @@ def discover(run: str | Path, data: Sequence[str] = (), molecules: int = MOLECUL
         run: folder of a run with --augment learned.
         data: other data sets to test on, joined; none takes the test molecules of the run.
         molecules: how many test molecules to use.
+        method: levels of theory of the labels of `data`.
 
     Raises:
         UserError: for a run without a learned law of rigid motions.
@@ -152,7 +155,7 @@ def discover(run: str | Path, data: Sequence[str] = (), molecules: int = MOLECUL
         )
     if molecules < 2:
         raise UserError(f"`molecules` must be at least 2, got {molecules}")
-    loaded, rows = molecules_to_test(folder, card, data)
+    loaded, rows = molecules_to_test(folder, card, data, method)
     known = np.isin(loaded.atomic_numbers, card.elements)
     rows = np.setdiff1d(rows, loaded.owner[~known])
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:molecules])
@@ -196,7 +199,7 @@ class _Trial:
                 shown = None if axis is None else tuple(axis.tolist())
                 evidence = (nats, before - nats, rise, error, response, verdict, reason)
                 findings.append(Finding(kind, shown, extent, UNITS[kind], *evidence))
-        targets = [target.name for target in self.card.targets]
+        targets = labels_of(self.card.targets)
         return Discovery(name, targets, level, self.constant, allowed, self.count, findings)
 
     @torch.no_grad()
@@ -230,6 +233,8 @@ def judged(
         constant: loss of the best constant.
         allowed: rise that the loss budget allows.
     """
+    if not all(map(math.isfinite, (nats, rise, error, response, level))):
+        return "undecided", "too few labelled molecules to test on; give more with --data"
     costs = f"forcing it costs {rise:.2g} +- {error:.1g}, {allowed:.2g} allowed"
     if nats <= WIDE:
         if level > LEARNED * constant:

@@ -29,7 +29,7 @@ from molaugerino.files import make_folder
 
 def run(config: DataConfig) -> int:
     usual = prepared_path(config.name)
-    out = usual if config.out is None else config.out
+    out = usual if config.out is None else Path(os.path.abspath(config.out))
     use = f"train on it with: molaugerino train --data {config.name if out == usual else out}"
     if is_prepared(out):
         print(f"{out} holds {len(open_prepared(out, whole=True)):,} molecules already; {use}")

@@ -17,7 +17,7 @@ JSON, PICTURE = "discovery.json", "discovery.png"
 
 def run(config: DiscoverConfig) -> int:
     out = config.run if config.out is None else config.out
-    found = discover(config.run, config.data, config.molecules)
+    found = discover(config.run, config.data, config.molecules, config.method)
     make_folder(out)
     write_atomic(out / JSON, found.to_json() + "\n")
     found.picture(out / PICTURE)

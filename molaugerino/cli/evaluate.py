@@ -19,7 +19,7 @@ def run(config: EvaluateConfig) -> int:
     if config.copies < 1:
         raise UserError(f"--copies must be at least 1, got {config.copies}")
     augmented, card = load_model(config.run)
-    molecules, rows = molecules_to_test(config.run, card, config.data)
+    molecules, rows = molecules_to_test(config.run, card, config.data, config.method)
     known = np.isin(molecules.atomic_numbers, card.elements)
     strange = np.intersect1d(rows, molecules.owner[~known])
     rows = np.setdiff1d(rows, strange)
@@ -35,7 +35,7 @@ def run(config: EvaluateConfig) -> int:
         print_report(card.law, results)
     if len(strange):
         print(f"{len(strange)} molecules with elements that the model has not seen were left out", file=sys.stderr)
-    unstated = [t.name for t in card.targets if t.method and not molecules.target(t.name).method]
+    unstated = [t.name for t in card.targets if t.method and not any(u.method for u in molecules.targets(t.name))]
     if unstated:
         print(
             f"warning: {molecules.name} does not say by which method {', '.join(unstated)} was computed; "

@@ -66,7 +66,9 @@ def parse(verb: str, arguments: list[str]) -> Any:
     settings: list[str] = []
     if file is not None:
         length_given = any(option.split("=")[0] in LENGTHS for option in arguments)
-        settings = toml_arguments(Path(file), leave_out=LENGTHS if length_given else ())
+        data_given = any(option.split("=")[0] == "--data" for option in arguments)
+        leave_out = (LENGTHS if length_given else ()) + (("--method",) if data_given else ())  # they belong to the data
+        settings = toml_arguments(Path(file), leave_out)
     return tyro.cli(VERBS[verb], args=[*settings, *arguments], prog=f"molaugerino {verb}")
 
 

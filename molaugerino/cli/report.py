@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,8 +23,9 @@ def print_report(law: dict[str, Any], results: Sequence[Result]) -> None:
     table = Table(box=box.SIMPLE, title=title, title_justify="left")
     for name in ("target", "frames", "passes", "MAE", "mean predictor", "molecules"):
         table.add_column(name, justify="left" if name in ("target", "frames", "passes") else "right")
+    methods_of = Counter(name for name, _ in {(r.target, r.method) for r in results})
     for r in results:
-        target = escape(f"{r.target} [{r.unit}]")
+        target = escape(f"{r.target}@{r.method} [{r.unit}]" if methods_of[r.target] > 1 else f"{r.target} [{r.unit}]")
         table.add_row(target, r.frames, f"{r.copies}, {r.passes}", _number(r.mae), _number(r.mean_predictor), str(r.n))
     console.print(table)
 

@@ -19,10 +19,12 @@ from molaugerino.datasets.sources import data_path as data_path
 from molaugerino.datasets.sources import open_data as open_data
 from molaugerino.datasets.splits import COMMUNITY as COMMUNITY
 from molaugerino.datasets.splits import Split as Split
+from molaugerino.datasets.splits import community_split as community_split
 from molaugerino.datasets.splits import load_split as load_split
 from molaugerino.datasets.splits import random_split as random_split
 from molaugerino.datasets.splits import save_split as save_split
 from molaugerino.datasets.splits import scaffolds as scaffolds
+from molaugerino.datasets.splits import trained_ids as trained_ids
 from molaugerino.datasets.targets import Target as Target
 from molaugerino.datasets.targets import channel_slices as channel_slices
 from molaugerino.datasets.targets import labels_of as labels_of

@@ -13,12 +13,11 @@ from molaugerino.datasets.names import property_of
 from molaugerino.datasets.sources import open_data
 from molaugerino.datasets.units import base_unit, factor
 from molaugerino.errors import UserError
-from molaugerino.files import sha256
 
 SAME_PLACE = 1e-3  # angstrom: files round their coordinates
-SAME_VALUE, SAME_SHARE = 1e-5, 2e-6  # of one label in two files: absolute in the joined unit, and relative
+SAME_SHARE, SAME_VALUE = 2e-6, (1e-5, 1e-4)  # of one label in two files: relative, between these absolute bounds
 
-Key = tuple[str, str, str]  # property, method, kind
+Key = tuple[str, str]  # property and method
 
 
 def open_joined(sources: Sequence[str], methods: Sequence[str] = ()) -> MoleculeSet:
@@ -28,6 +27,8 @@ def open_joined(sources: Sequence[str], methods: Sequence[str] = ()) -> Molecule
         sources: what `open_data` takes.
         methods: levels of theory of their labels: none, one for all, or one each; '' leaves a file's own.
     """
+    if len(methods) not in (0, 1, len(sources)):
+        raise UserError(f"give one method for all data sets or one each, got {len(methods)} for {len(sources)}")
     stated = methods if len(methods) == len(sources) else [*methods, ""][:1] * len(sources)
     sets = [open_data(source) for source in sources]
     return join([s.with_method(method) if method else s for s, method in zip(sets, stated, strict=True)])
@@ -63,7 +64,7 @@ def join(sets: Sequence[MoleculeSet]) -> MoleculeSet:
         _check_same_molecules(joined, s, place[offsets[k] : offsets[k + 1]])
     columns = _join_columns(sets, [place[a:b] for a, b in pairwise(offsets)], joined.id)
     smiles = _join_smiles(sets, place, len(keep))
-    checksum = sha256("|".join(s.checksum for s in sets).encode())
+    checksum = "+".join(s.checksum for s in sets)
     return replace(joined, name=_names(sets), checksum=checksum, columns=columns, smiles=smiles)
 
 
@@ -107,9 +108,12 @@ def _join_columns(sets: Sequence[MoleculeSet], places: list[np.ndarray], ids: np
     found: dict[Key, list[tuple[int, Column]]] = {}
     for k, s in enumerate(sets):
         for column in s.columns:
-            parts = found.setdefault((property_of(column.name), column.method, column.kind), [])
+            parts = found.setdefault((property_of(column.name, column.method), column.method), [])
             if parts and parts[-1][0] == k:  # two labels of one file are two
-                parts = found.setdefault((column.name, column.method, column.kind), [])
+                parts = found.setdefault((column.name, column.method), [])
+            if parts and parts[0][1].kind != column.kind:
+                other, kinds = sets[parts[0][0]].name, f"a {parts[0][1].kind} in"
+                raise UserError(f"{column.name} is {kinds} {other}, a {column.kind} in {s.name}; rename one of them")
             parts.append((k, column))
     columns = []
     for parts in found.values():
@@ -129,14 +133,14 @@ def _join_columns(sets: Sequence[MoleculeSet], places: list[np.ndarray], ids: np
 def _fill(values: np.ndarray, place: np.ndarray, new: np.ndarray, label: str, name: str, ids: np.ndarray) -> None:
     """Put the labels that are there into their places; those already there must be the same."""
     old = values[place]
-    differ = np.abs(new - old) > np.maximum(SAME_VALUE, SAME_SHARE * np.abs(old))  # False where either is NaN
+    differ = np.abs(new - old) > np.clip(SAME_SHARE * np.abs(old), *SAME_VALUE)  # False where either is NaN
     if differ.any():
         row = int(np.flatnonzero(differ.reshape(len(place), -1).any(1))[0])
         raise UserError(
             f"{label} of id {ids[place[row]]} is {new[row]} in {name}, but {old[row]} in an earlier file: "
             "leave one of the files out, or correct its units, or say with --method that the methods differ"
         )
-    values[place] = np.where(np.isnan(new), old, new)
+    values[place] = np.where(np.isnan(old), new, old)  # the first file has the word, as for geometries
 
 
 def _join_smiles(sets: Sequence[MoleculeSet], place: np.ndarray, n: int) -> np.ndarray | None:

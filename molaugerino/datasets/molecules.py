@@ -55,7 +55,7 @@ class MoleculeSet:
 
     Attributes:
         name: stem of the file.
-        checksum: sha256 of the file.
+        checksum: sha256 of the file; of joined files theirs, with + between them.
         geometry: which positions are in use, "given" or "mmff".
         id: (n,) identifiers, unique.
         num_atoms: (n,) atoms per molecule.
@@ -132,22 +132,21 @@ class MoleculeSet:
         Raises:
             UserError: where there is no such label.
         """
-        bare, _, method = name.partition("@")
+        bare, at, method = name.partition("@")
         stem, _, component = bare.rpartition("_")
         found = [self._target(c) for c in self.columns if c.name == bare] or [
             Target(f"{c.name}_{component}", c.method, c.unit)
             for c in self.columns
             if c.kind == "vector" and c.name == stem and component in COMPONENTS
         ]
-        if not found or not method:  # what other methods and libraries call the same property
-            same = [c for c in self.columns if property_of(c.name) == property_of(bare) and c.name != bare]
-            found += [self._target(c) for c in same]
-        if method:
+        wanted = property_of(bare)  # which other methods and libraries may call otherwise
+        found += [self._target(c) for c in self.columns if property_of(c.name, c.method) == wanted and c.name != bare]
+        if at:
             found = [target for target in found if target.method == method]
         if found:
             return found
-        known = [f"{t.name}@{t.method}" for t in self.targets(bare)] if method else [c.name for c in self.columns]
-        known += [f"{c.name}_x" for c in self.columns if c.kind == "vector" and not method]
+        known = [f"{t.name}@{t.method}" for t in self.targets(bare)] if at else [c.name for c in self.columns]
+        known += [f"{c.name}_x" for c in self.columns if c.kind == "vector" and not at]
         raise UserError(f"{self.name} has no label {name!r}; it has {', '.join(known)}")
 
     @staticmethod
@@ -166,7 +165,10 @@ class MoleculeSet:
         Raises:
             UserError: where there is no such label, or its unit cannot be converted.
         """
-        candidates = self.targets(target.name)
+        candidates = [c for c in self.targets(target.name) if c.kind == target.kind]
+        if not candidates:
+            kind = self.target(target.name).kind
+            raise UserError(f"{target.name} of {self.name} is a {kind}, expected a {target.kind}; give other data")
         stated = [c.method for c in candidates if c.method and target.method]
         if len(stated) == len(candidates) and target.method not in stated:
             raise UserError(
@@ -175,8 +177,6 @@ class MoleculeSet:
             )
         exact = [c for c in candidates if c.method == target.method]
         found = exact[0] if exact else next(c for c in candidates if not (c.method and target.method))
-        if found.kind != target.kind:
-            raise UserError(f"{target.name} of {self.name} is a {found.kind}, expected a {target.kind}")
         scale = factor(found.unit, target.unit)
         for column in self.columns:
             if column.method == found.method and column.name == found.name:
@@ -304,6 +304,9 @@ def _columns(arrays: Mapping[str, np.ndarray], name: str, prefix: str, n: int) -
         raise UserError(
             f"{name}: `{prefix}targets` has shape {values.shape}, expected {expected}, a unit and a method each"
         )
+    if values.dtype.kind == "f" and np.isinf(values).any():
+        row, k = np.argwhere(np.isinf(values))[0][:2]
+        raise UserError(f"{name}: {names[k]} of id {arrays['id'][row]} is infinite; correct it, NaN is a missing label")
     return [
         Column(label, method, unit, values[:, k].astype(np.float64))
         for k, (label, unit, method) in enumerate(zip(names, units, methods, strict=True))

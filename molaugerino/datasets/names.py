@@ -28,19 +28,25 @@ METHODS: dict[str, dict[str, str]] = {
 }
 
 
-def property_of(name: str) -> str:
+def property_of(name: str, method: str = "") -> str:
     """The property that a label's name stands for, under torch_geometric's name where it has one.
 
-    A level of theory in front of the name is left out.
+    A level of theory in front of the name is left out where the method says the same, so that nothing is lost.
 
     Example:
-        >>> property_of("u298"), property_of("energy_U0"), property_of("hf_gap"), property_of("my_label")
-        ('U', 'U0', 'gap', 'my_label')
+        >>> property_of("u298"), property_of("energy_U0"), property_of("my_label")
+        ('U', 'U0', 'my_label')
+        >>> property_of("hf_gap", method="HF/def2-TZVP"), property_of("hf_gap")
+        ('gap', 'hf_gap')
     """
-    for prefix in PREFIXES:
-        if name.lower().startswith(prefix):
-            return property_of(name[len(prefix) :])
-    return ALIASES.get(name.lower(), name)
+    bare = without_level(name) if method else name
+    return ALIASES.get(bare.lower(), bare)
+
+
+def without_level(name: str) -> str:
+    """A label's name without the level of theory in front of it."""
+    prefix = next((prefix for prefix in PREFIXES if name.lower().startswith(prefix)), "")
+    return name[len(prefix) :]
 
 
 def method_of(stem: str, name: str) -> str:

@@ -86,35 +86,40 @@ def random_split(n: int, seed: int = 0, groups: np.ndarray | None = None, strata
     return Split(train=rows[3], budget=rows[2], valid=rows[1], test=rows[0])
 
 
-def _ordered(n: int, order: np.ndarray, sizes: tuple[int, int], budget_seed: int) -> Split:
-    """The first molecules of an order train, the next validate, the rest test; the budget is taken from the first."""
-    train, valid, test = np.split(order[:n], np.cumsum(sizes))
-    kept = np.random.default_rng(budget_seed).permutation(train)
-    budget = min(1000, len(train) // 20)
-    return Split(*(np.sort(part) for part in (kept[budget:], kept[:budget], valid, test)))
+QM9 = 130_831  # molecules, the uncharacterised ones left out
 
 
-def _110k(n: int, order: Callable[[int], np.ndarray]) -> Split:
-    if n <= 120_000:
-        raise UserError(f"a split of 110,000 and 10,000 needs more than 120,000 molecules, got {n}; use --split random")
-    return _ordered(n, order(n), (110_000, 10_000), 0)
+def community_split(name: str, ids: np.ndarray) -> Split:
+    """A split of QM9 in published comparisons, of its 130,831 molecules in the order of their ids.
 
+    The budget is 1,000 of its training molecules.
 
-def _cormorant(n: int) -> Split:
-    test = n // 10
-    if n <= 100_000 + test:
+    Args:
+        name: one of `COMMUNITY`.
+        ids: of the data set.
+
+    Raises:
+        UserError: for other molecules than those of QM9.
+    """
+    if len(ids) != QM9 or (np.diff(ids) <= 0).any():
         raise UserError(
-            f"a split of 100,000 and a tenth needs more than 111,111 molecules, got {n}; use --split random"
+            f"the split {name!r} is one of QM9's {QM9:,} molecules by rising id, got {len(ids):,} molecules; "
+            "use --split random"
         )
-    return _ordered(n, np.random.RandomState(0).permutation(n), (100_000, n - 100_000 - test), 0)
+    return COMMUNITY[name]()
 
 
-# Splits of QM9 in published comparisons, of its 130,831 molecules in the order of their ids. numpy's old generator is
-# part of what two of them are.
-COMMUNITY: dict[str, Callable[[int], Split]] = {
-    "dimenet": lambda n: _110k(n, lambda n: np.random.RandomState(42).permutation(n)),
-    "torchmd": lambda n: _110k(n, lambda n: np.random.default_rng(1).permutation(n)),
-    "cormorant": _cormorant,
+def _ordered(order: np.ndarray, train: int, valid: int) -> Split:
+    """The first molecules of an order train, the next validate, the rest test; the budget is taken from the first."""
+    trained, validating, test = np.split(order, np.cumsum([train, valid]))
+    kept = np.random.default_rng(0).permutation(trained)
+    return Split(*(np.sort(part) for part in (kept[1000:], kept[:1000], validating, test)))
+
+
+COMMUNITY: dict[str, Callable[[], Split]] = {  # numpy's old generator is part of what two of them are
+    "dimenet": lambda: _ordered(np.random.RandomState(42).permutation(QM9), 110_000, 10_000),
+    "torchmd": lambda: _ordered(np.random.default_rng(1).permutation(QM9), 110_000, 10_000),
+    "cormorant": lambda: _ordered(np.random.RandomState(0).permutation(QM9), 100_000, 17_748),
 }
 
 
@@ -136,6 +141,12 @@ def scaffolds(smiles: np.ndarray | None, name: str) -> np.ndarray:
     if not found:
         raise UserError(f"{name} has no SMILES, and scaffolds need them; use --split graph")
     return np.array(found)
+
+
+def trained_ids(path: Path) -> np.ndarray:
+    """Ids of the molecules that a run has seen, for training, for its law or for validation."""
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+        return np.concatenate([archive[f"{part}_id"] for part in PARTS[:3]])
 
 
 def save_split(split: Split, path: Path, ids: np.ndarray) -> None:

@@ -86,7 +86,12 @@ def _by_id(path: Path, digest: Digest) -> dict[str, tuple[np.ndarray, np.ndarray
         raise UserError(
             f"no geometries for {path.with_suffix('.csv')}: name .xyz files in a column `file`, or put them into {path}"
         )
-    return {id: (numbers, positions) for id, numbers, positions in _frames(path, digest)}
+    found = {}
+    for id, numbers, positions in _frames(path, digest):
+        if id in found:
+            raise UserError(f"{path} holds two molecules called {id!r}; give each its own id in the comment line")
+        found[id] = numbers, positions
+    return found
 
 
 def _frames(path: Path, digest: Digest) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -95,10 +100,15 @@ def _frames(path: Path, digest: Digest) -> Iterator[tuple[str, np.ndarray, np.nd
     digest.update(content)
     lines = content.decode("utf-8", "replace").splitlines()
     start = 0
-    while any(line.strip() for line in lines[start:]):
+    while lines and not lines[-1].strip():
+        lines.pop()
+    while start < len(lines):
         try:
             end = start + 2 + int(lines[start])
             atoms = [line.split() for line in lines[start + 2 : end]]
+            unknown = [atom[0] for atom in atoms if atom[0] not in _elements()]
+            if unknown:
+                raise ValueError(f"there is no element {unknown[0]!r}")
             numbers = np.array([_elements()[atom[0]] for atom in atoms])
             positions = np.array([[float(x) for x in atom[1:4]] for atom in atoms]).reshape(-1, 3)
             if len(numbers) != end - start - 2:

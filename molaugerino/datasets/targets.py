@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
+from molaugerino.datasets.names import without_level
 from molaugerino.errors import UserError
 from molaugerino.spaces import Action, DirectSum, Invariant, Vector
 
@@ -67,7 +68,7 @@ class Target:
 
 def default_readout(name: str, kind: Kind = "scalar") -> Readout:
     """How a label of this name adds up over atoms, whatever its case: by the names of QM9 and its descendants."""
-    lower = name.lower()
+    lower = without_level(name).lower()
     if kind == "scalar" and (lower in NORMS or lower.endswith("dipole_norm")):
         return "norm"
     if kind == "scalar" and lower in EXTENTS:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from molaugerino.datasets import MoleculeSet, load_split, open_joined
+from molaugerino.datasets import MoleculeSet, load_split, open_joined, trained_ids
 from molaugerino.errors import UserError
 from molaugerino.training.checkpoint import ModelCard
 
@@ -16,19 +16,27 @@ RUNS = Path("runs")
 SETTINGS, SPLITS = "config.toml", "splits.npz"
 
 
-def molecules_to_test(folder: Path, card: ModelCard, sources: Sequence[str] = ()) -> tuple[MoleculeSet, np.ndarray]:
+def molecules_to_test(
+    folder: Path, card: ModelCard, sources: Sequence[str] = (), methods: Sequence[str] = ()
+) -> tuple[MoleculeSet, np.ndarray]:
     """The molecules to test a saved model on: the test rows of its run, or all of another data set.
+
+    Of data that share a file with the run, the molecules that it has seen are left out.
 
     Args:
         folder: of the run.
         card: its model's.
         sources: other data sets; none takes the run's own, which must be the files they were.
+        methods: levels of theory of their labels, as for `open_joined`.
     """
     if sources:
-        molecules = open_joined(sources)
+        molecules = open_joined(sources, methods)
         rows = np.arange(len(molecules))
-        if molecules.checksum == card.data_sha256 and (folder / SPLITS).exists():
-            rows = _test_rows(folder, card, molecules)  # never count training molecules as tests
+        shared = set(molecules.checksum.split("+")) & set(card.data_sha256.split("+"))
+        if shared and (folder / SPLITS).exists():  # never count training molecules as tests
+            rows = np.flatnonzero(~np.isin(molecules.id, trained_ids(folder / SPLITS)))
+            if molecules.checksum == card.data_sha256:
+                rows = _test_rows(folder, card, molecules)
     else:
         molecules = open_joined(*_data_of(folder))
         if molecules.checksum != card.data_sha256:

@@ -24,6 +24,7 @@ from molaugerino.datasets import (
     Target,
     World,
     channel_slices,
+    community_split,
     graph_keys,
     in_frames,
     labels_of,
@@ -49,6 +50,7 @@ from molaugerino.training.objective import (
 from molaugerino.training.schedule import Schedule
 
 DEFAULT_STRENGTH = 0.01  # of the objectives kl and norm
+STRATUM = 400  # molecules of the same labels that are enough to be split among each other
 BUDGET_BATCH = 64  # molecules per measurement of the loss budget
 
 
@@ -92,14 +94,14 @@ def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
 
 
 def make_split(config: TrainConfig, molecules: MoleculeSet) -> Split:
-    """The split that --split names; of joined data every set of labels has its tenth of test molecules.
+    """The split that --split names; molecules of the same labels are split among each other, where they are many.
 
     Raises:
         UserError: for an unknown name, or one that the molecules are too few for or lack SMILES for.
     """
     n, name = len(molecules), config.split or ("graph" if len(config.data) > 1 else "random")
     if name in COMMUNITY:
-        return COMMUNITY[name](n)
+        return community_split(name, molecules.id)
     if name.endswith(".npz"):
         return load_split(Path(name), molecules.id, by_id=True)
     groups: dict[str, Callable[[], np.ndarray | None]] = {
@@ -111,7 +113,8 @@ def make_split(config: TrainConfig, molecules: MoleculeSet) -> Split:
         known = ", ".join([*groups, *COMMUNITY])
         raise UserError(f"--split must be one of {known}, or a .npz file of a split, got {name!r}")
     missing = np.stack([np.isnan(c.values).reshape(n, -1).any(1) for c in molecules.columns], 1)
-    strata = np.unique(missing, axis=0, return_inverse=True)[1].ravel() if missing.any() else None
+    _, stratum, size = np.unique(missing, axis=0, return_inverse=True, return_counts=True)
+    strata = np.where(size[stratum.ravel()] < STRATUM, -1, stratum.ravel())
     return random_split(n, config.split_seed, groups[name](), strata)
 
 
@@ -224,9 +227,10 @@ def make_loss(left: Tensor, targets: list[Target], epoch: Tensor) -> Callable[[T
     """
     share = torch.cat([torch.full((t.channels,), 1 / (t.channels * len(targets))) for t in targets])
     there = torch.isfinite(left)
-    spread = torch.stack([column[mask].std() for column, mask in zip(left.T, there.T, strict=True)])
-    scarcity = 1 / there[epoch].float().mean(0).clamp_min(1e-8)
-    weight = share * scarcity.sqrt() / spread.clamp_min(1e-8)
+    known = [column[mask] for column, mask in zip(left.T, there.T, strict=True)]
+    spreads = torch.stack([labels.std() if len(labels) > 1 else torch.tensor(1.0) for labels in known]).clamp_min(1e-8)
+    labelled = there[epoch].float().mean(0)
+    weight = share * torch.where(labelled > 0, labelled.clamp_min(1e-8).rsqrt(), 0.0) / spreads
 
     def loss(prediction: Tensor, label: Tensor) -> Tensor:
         known = torch.where(

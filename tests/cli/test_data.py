@@ -169,6 +169,14 @@ class TestFiles:
         cells = json.loads(capsys.readouterr().out)["results"]
         assert {(c["target"], c["unit"], c["n"]) for c in cells} == {("homo", "eV", 5), ("U", "eV", 5)}
 
+    def test_into_the_folder_one_is_in(self, tmp_path, monkeypatch, capsys):
+        small_archive(tmp_path / "tiny.tar.bz2")
+        (tmp_path / "here").mkdir()
+        monkeypatch.chdir(tmp_path / "here")
+        code, _, err = call(capsys, "--from-file", tmp_path / "tiny.tar.bz2", "--out", ".")
+        assert code == 0, err
+        assert len(open_data(str(tmp_path / "here"))) == 6
+
     def test_another_archive_without_a_table(self, home, tmp_path, capsys):
         code, out, err = call(capsys, "--from-file", small_archive(tmp_path / "a.tar.bz2"))
         assert (code, "6 molecules prepared" in out) == (0, True)

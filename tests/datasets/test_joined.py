@@ -136,6 +136,45 @@ def test_methods_of_known_files(part):
     assert part("mine", range(20), {"gap": np.ones(20)}, method=None).target("gap").method == ""
 
 
+def test_levels_in_names_are_kept_apart(part):
+    """Where no method is stated, the prefix is all that tells two labels apart."""
+    a = part("a", range(20), {"hf_gap": np.ones(20)}, method=None)
+    b = part("b", range(20, 40), {"mp2_gap": np.zeros(20), "gap": np.zeros(20)}, method=None)
+    joined = join([a, b])
+    assert [c.name for c in joined.columns] == ["hf_gap", "mp2_gap", "gap"]
+    assert [t.name for t in joined.targets("gap")] == ["gap"]
+
+
+def test_a_full_name_is_that_label_alone(part):
+    mixed = part("qm9_rimp2", range(20), {"hf_total_energy": np.ones(20), "mp2_total_energy": np.ones(20)}, method=None)
+    assert [t.name for t in mixed.targets("mp2_total_energy")] == ["mp2_total_energy"]
+    assert [t.name for t in mixed.targets("total_energy")] == ["hf_total_energy", "mp2_total_energy"]
+
+
+def test_a_method_that_is_not_stated_can_be_chosen(part):
+    joined = join(
+        [part("a", range(20), {"gap": np.ones(20)}), part("b", range(20), {"gap": np.zeros(20)}, method=None)]
+    )
+    assert [t.method for t in joined.targets("gap")] == ["M", ""]
+    assert [t.method for t in joined.targets("gap@")] == [""]
+    assert joined.values(joined.target("gap@")).sum() == 0
+
+
+def test_a_scalar_and_a_vector_of_one_name_are_refused(part):
+    a = part("a", range(20), {"dipole": np.ones(20)}, method="GFN2-xTB")
+    b = part("b", range(20), {"x": np.ones(20)}, vector=True)
+    with pytest.raises(UserError, match="dipole is a scalar in a, a vector in b; rename one"):
+        join([a, b])
+
+
+def test_the_first_file_has_the_word(part):
+    a, b = part("a", range(20), {"gap": np.ones(20)}), part("b", range(20), {"gap": np.ones(20) + 5e-6})
+    assert (join([a, b]).columns[0].values == 1).all()
+    big = [part(name, range(20), {"energy": np.full(20, -11_000.0 - d)}) for name, d in (("c", 0), ("d", 0.02))]
+    with pytest.raises(UserError, match=r"energy .* in an earlier file"):
+        join(big)
+
+
 def test_one_set_is_itself(part):
     a = part("a", range(20), {"gap": np.ones(20)}, unit="hartree")
     assert join([a]) is a
@@ -160,6 +199,7 @@ def test_one_set_is_itself(part):
         ("u298_atom", "U_atom"),
         ("rotational_constant_A", "A"),
         ("HOMO", "homo"),
+        ("hf_gap", "hf_gap"),
         ("gap", "gap"),
         ("anything", "anything"),
     ],

@@ -84,6 +84,12 @@ class TestBadFiles:
         with pytest.raises(UserError, match=f"1 molecules, first id {arrays['id'][1]}, have atoms nearer than 0.4 A"):
             load_npz(saved(tmp_path, **arrays))
 
+    def test_infinite_labels_name_the_molecule(self, tmp_path):
+        targets = archive(count=50)["targets"].copy()
+        targets[3, 1] = -np.inf
+        with pytest.raises(UserError, match=r"changed: .* of id .* is infinite; correct it, NaN is a missing label"):
+            load_npz(saved(tmp_path, targets=targets))
+
     def test_truncated(self, small_npz, tmp_path):
         path = tmp_path / "cut.npz"
         path.write_bytes(small_npz.read_bytes()[:5000])

@@ -238,6 +238,16 @@ class TestCsv:
             xyz.write_text(xyz.read_text().replace("0.76", "0.77"))
         assert load_csv(path).checksum != before
 
+    @pytest.mark.parametrize(
+        ("extra", "message"),
+        [("1\na again\nC 0 0 0\n", "holds two molecules called 'a'"), ("1\nc\nXx 0 0 0\n", "no element 'Xx'")],
+    )
+    def test_geometries_called_alike_or_of_no_element(self, beside, extra, message):
+        with beside.with_suffix(".xyz").open("a") as file:
+            file.write(extra)
+        with pytest.raises(UserError, match=message):
+            load_csv(beside)
+
     def test_an_empty_entry_is_a_missing_label(self, beside):
         beside.write_text("id,gap,note\na,1,good\nb,,\n")
         found = load_csv(beside)

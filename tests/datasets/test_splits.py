@@ -7,7 +7,7 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from molaugerino.datasets.splits import COMMUNITY, Split, load_split, random_split, save_split, scaffolds
+from molaugerino.datasets.splits import Split, community_split, load_split, random_split, save_split, scaffolds
 from molaugerino.errors import UserError
 
 QM9 = 130_831
@@ -47,27 +47,26 @@ class TestCommunity:
     @pytest.mark.parametrize(
         ("name", "expected"),
         [
-            ("dimenet", (110_000, 10_000, 10_831)),
-            ("torchmd", (110_000, 10_000, 10_831)),
-            ("cormorant", (100_000, 17_748, 13_083)),
+            ("dimenet", [109_000, 1000, 10_000, 10_831]),
+            ("torchmd", [109_000, 1000, 10_000, 10_831]),
+            ("cormorant", [99_000, 1000, 17_748, 13_083]),
         ],
     )
     def test_sizes(self, name, expected):
-        split = COMMUNITY[name](QM9)
-        train, budget, valid, test = sizes(split)
-        assert (train + budget, valid, test) == expected
+        split = community_split(name, np.arange(QM9))
+        assert sizes(split) == expected
         assert len(np.unique(np.concatenate(astuple(split)))) == QM9
 
     def test_cormorant_is_the_published_order(self):
         order = np.random.RandomState(0).permutation(QM9)
-        split = COMMUNITY["cormorant"](QM9)
+        split = community_split("cormorant", np.arange(QM9))
         assert np.array_equal(split.test, np.sort(order[117_748:]))
         assert np.array_equal(split.valid, np.sort(order[100_000:117_748]))
 
-    @pytest.mark.parametrize("name", COMMUNITY)
-    def test_too_few_molecules(self, name):
-        with pytest.raises(UserError, match=r"needs more than 1\d\d,\d\d\d molecules, got 1000; use --split random"):
-            COMMUNITY[name](1000)
+    @pytest.mark.parametrize("ids", [np.arange(113_683), np.arange(QM9)[::-1]])
+    def test_other_molecules(self, ids):
+        with pytest.raises(UserError, match=r"one of QM9's 130,831 molecules by rising id.*use --split random"):
+            community_split("torchmd", ids)
 
 
 class TestScaffolds:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from molaugerino.cli.main import parse
 from molaugerino.config import NetConfig, TrainConfig
 from molaugerino.datasets import load_npz, open_joined
 from molaugerino.datasets.targets import Target
@@ -109,6 +110,12 @@ class TestLoss:
         expected = 0.5 * 6.0 / 2 + 0.5 * 2**0.5 * 5.0 / 1
         assert float(loss(torch.tensor([[6.0, 5.0]]), torch.zeros(1, 2))) == pytest.approx(expected)
 
+    def test_one_label_or_none(self):
+        left = torch.tensor([[0.0, 1.0, torch.nan], [2.0, torch.nan, torch.nan], [1.0, torch.nan, torch.nan]])
+        loss = make_loss(left, [*TWO, Target("c", "", "eV")], torch.arange(3))
+        assert torch.isfinite(loss(torch.ones(3, 3), left)).all()
+        assert float(loss(torch.tensor([[0.0, 0.0, 9.0]]), torch.zeros(1, 3))) == 0
+
     def test_a_prediction_that_is_not_finite_shows(self):
         loss = make_loss(torch.randn(4, 2), TWO, torch.arange(4))
         assert torch.isnan(loss(torch.full((1, 2), torch.nan), torch.zeros(1, 2))).all()
@@ -143,20 +150,41 @@ def test_from_files_to_a_table(files, tmp_path):
     assert len(data) == SCARCE
 
 
+def test_what_was_trained_on_is_never_tested(files, tmp_path):
+    """Whichever of its files, in whichever order, a run is tested on."""
+    run = train(settings(files, tmp_path / "run"))
+    card, _ = load_card(run.folder)
+    with np.load(run.folder / "splits.npz") as archive:
+        seen = np.concatenate([archive[f"{part}_id"] for part in ("train", "budget", "valid")])
+    for sources in (files, files[::-1], files[:1], files[1:]):
+        molecules, rows = molecules_to_test(run.folder, card, sources)
+        assert 0 < len(rows) < len(molecules)
+        assert not np.isin(molecules.id[rows], seen).any()
+
+
+def test_many_small_groups_of_labels_are_split_as_one(tmp_path):
+    arrays = archive()
+    holes = np.random.default_rng(0).random(arrays["targets"].shape) < 0.5
+    arrays["targets"] = np.where(holes, np.nan, arrays["targets"])
+    np.savez(tmp_path / "holes.npz", **arrays)
+    data = open_run_data(settings((str(tmp_path / "holes.npz"),), tmp_path, target=("gap",)))
+    assert all(len(part) > 5 for part in astuple(data.split))
+
+
 def test_methods_given(files, tmp_path):
     with pytest.raises(UserError, match=r"gap \(same\) of id"):
         open_joined(files, ("same",))
     config = settings(files, tmp_path, method=("three", "four"))
     assert [t.method for t in open_run_data(config).targets][:2] == ["three", "four"]
-    with pytest.raises(UserError, match="one --method for all files or one each, got 3 for 2"):
-        settings(files, tmp_path, method=("a", "b", "c"))
+    with pytest.raises(UserError, match="one method for all data sets or one each, got 3 for 2"):
+        open_run_data(settings(files, tmp_path, method=("a", "b", "c")))
 
 
 @pytest.mark.parametrize(
     ("split", "message"),
     [
         ("diagonal", "--split must be one of random, graph, scaffold, dimenet"),
-        ("cormorant", "needs more than 111,111 molecules, got 370"),
+        ("cormorant", "one of QM9's 130,831 molecules by rising id, got 370"),
         ("none.npz", "not a readable split"),
     ],
 )
@@ -169,3 +197,10 @@ def test_bad_splits(files, tmp_path, split, message):
 def test_splits_by_name(files, tmp_path, split):
     data = open_run_data(settings(files, tmp_path, split=split))
     assert sum(len(part) for part in astuple(data.split)) == 370
+
+
+def test_other_data_drop_the_methods_of_a_file_of_settings(files, tmp_path):
+    (tmp_path / "c.toml").write_text('data = ["a.npz", "b.npz"]\nmethod = ["one", "two"]\nseed = 3\n')
+    config = parse("train", ["--config", str(tmp_path / "c.toml"), "--data", "xtb9"])
+    assert (config.data, config.method, config.seed) == (("xtb9",), (), 3)
+    assert parse("train", ["--config", str(tmp_path / "c.toml")]).method == ("one", "two")
