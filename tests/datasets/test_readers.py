@@ -243,8 +243,8 @@ class TestCsv:
         [("1\na again\nC 0 0 0\n", "holds two molecules called 'a'"), ("1\nc\nXx 0 0 0\n", "no element 'Xx'")],
     )
     def test_geometries_called_alike_or_of_no_element(self, beside, extra, message):
-        with beside.with_suffix(".xyz").open("a") as file:
-            file.write(extra)
+        xyz = beside.with_suffix(".xyz")
+        xyz.write_text(xyz.read_text().rstrip() + "\n" + extra)
         with pytest.raises(UserError, match=message):
             load_csv(beside)
 
