@@ -105,7 +105,7 @@ class TestReproduction:
 
     def test_kill_and_resume_gives_the_same_bits(self, tiny_config, small_npz, tmp_path):
         """kill -9 in mid-training, --resume, against an unbroken run; through the command line as a user would."""
-        steps = 900
+        steps = 600
         whole = train(tiny_config(tmp_path / "whole", steps=steps))
         options = [
             "--data",
@@ -149,9 +149,9 @@ class TestReproduction:
         assert again.results == whole.results
 
     def test_an_interrupt_ends_soon_and_the_run_can_be_resumed(self, tiny_config, tmp_path):
-        whole = train(tiny_config(tmp_path / "whole", steps=900))
+        whole = train(tiny_config(tmp_path / "whole", steps=600))
         folder = tmp_path / "run"
-        (tmp_path / "c.toml").write_text(to_toml(replace(tiny_config(folder, steps=900), out=None)))
+        (tmp_path / "c.toml").write_text(to_toml(replace(tiny_config(folder, steps=600), out=None)))
         process, _ = start(["--config", str(tmp_path / "c.toml"), "--out", str(folder)], folder / "last.ckpt")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
