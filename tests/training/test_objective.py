@@ -158,7 +158,7 @@ class TestEntropyBand:
         law, optimizer = still(width)
         objective = EntropyBand(1.5, 2.5)
         assert not 1.5 <= law.divergence().item() <= 2.5
-        descend(objective, law, optimizer, 1000)
+        descend(objective, law, optimizer, 2000)
         assert 1.45 <= law.divergence().item() <= 2.55
 
     def test_is_free_inside_the_band(self):
