@@ -36,8 +36,8 @@ FIGSHARE = (
 )
 
 
-def _figshare(name: str, number: int, size: int, md5: str) -> RemoteFile:
-    return RemoteFile(name, size, md5, tuple(url.format(number) for url in FIGSHARE))
+def _figshare(name: str, number: int, size: int, digest: str) -> RemoteFile:
+    return RemoteFile(name, size, digest, tuple(url.format(number) for url in FIGSHARE))
 
 
 ARCHIVE = _figshare("dsgdb9nsd.xyz.tar.bz2", 3195389, 86_144_227, "ad1ebd51ee7f5b3a6e32e974e5d54012")

@@ -11,7 +11,7 @@ from molaugerino.datasets.names import without_level
 from molaugerino.errors import UserError
 from molaugerino.spaces import Action, DirectSum, Invariant, Vector
 
-Readout = Literal["mean", "sum", "norm", "extent"]
+Pooling = Literal["mean", "sum", "norm", "extent"]
 Kind = Literal["scalar", "vector"]
 
 # Labels that grow with the molecule, in lower case; what is not named here (orbital energies, constants) is a mean.
@@ -44,7 +44,7 @@ class Target:
     name: str
     method: str
     unit: str
-    readout: Readout = "mean"
+    readout: Pooling = "mean"
     kind: Kind = "scalar"
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Target:
         return [f"{name}[{self.unit}]" for name in names]
 
 
-def default_readout(name: str, kind: Kind = "scalar") -> Readout:
+def default_readout(name: str, kind: Kind = "scalar") -> Pooling:
     """How a label of this name adds up over atoms, whatever its case: by the names of QM9 and its descendants."""
     lower = without_level(name).lower()
     if kind == "scalar" and (lower in NORMS or lower.endswith("dipole_norm")):
@@ -97,7 +97,7 @@ def channel_slices(targets: list[Target]) -> list[slice]:
 
 def parse_target(data: Any) -> Target:
     """A target from JSON, with a message that names the field that is wrong."""
-    allowed = {"readout": get_args(Readout), "kind": get_args(Kind)}
+    allowed = {"readout": get_args(Pooling), "kind": get_args(Kind)}
     if not isinstance(data, dict) or set(data) != {"name", "method", "unit", "readout", "kind"}:
         raise UserError(f"a target needs exactly name, method, unit, readout and kind, got {data!r}")
     for key, value in data.items():

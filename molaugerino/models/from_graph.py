@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from molaugerino.datasets.targets import Readout, Target
+from molaugerino.datasets.targets import Pooling, Target
 from molaugerino.errors import UserError
 from molaugerino.models.scaling import Scaling
 from molaugerino.spaces import as_padded, as_points
 
-OWN: dict[Readout, Readout] = {  # how to scale what the model has pooled itself
+OWN: dict[Pooling, Pooling] = {  # how to scale what the model has pooled itself
     "mean": "mean",
     "sum": "sum",
     "norm": "mean",
