@@ -12,6 +12,7 @@ from molaugerino.config import DiscoverConfig
 from molaugerino.discover import Discovery, discover
 from molaugerino.files import make_folder, write_atomic
 
+SHORT = {"degree": "deg", "angstrom": "A"}  # so that a line fits a terminal of 80 columns
 JSON, PICTURE = "discovery.json", "discovery.png"
 
 
@@ -36,11 +37,11 @@ def print_discovery(found: Discovery) -> None:
     table = Table(box=box.SIMPLE, padding=0, collapse_padding=True, title=title, title_justify="left")
     for name in ("generator", "verdict"):
         table.add_column(name, no_wrap=True)
-    for name in ("extent", "nats left", "gained", "rise when forced", "response"):
-        table.add_column(name, justify="right", overflow="fold")
+    for name in ("extent", "nats", "gained", "rise"):  # what else there is, the reasons below and the file say
+        table.add_column(name, justify="right", no_wrap=True)
     for f in found.findings:
-        numbers = f"{f.extent:.3g} {f.unit}", f"{f.nats:.2f}", f"{f.gained:.2f}"
-        table.add_row(f.name, f.verdict, *numbers, f"{f.rise:.2g} +- {f.rise_error:.1g}", f"{f.response:.2g}")
+        numbers = f"{f.extent:.3g} {SHORT.get(f.unit, f.unit)}", f"{f.nats:.2f}", f"{f.gained:.2f}"
+        table.add_row(f.name, f.verdict, *numbers, f"{f.rise:.1g}")
     console.print(table)
     for f in found.findings:
         console.print(f"{f.name}: {f.verdict}: {f.reason}", soft_wrap=True, highlight=False)
