@@ -183,6 +183,14 @@ def multitask_table(content: dict[str, Any]) -> str:
     return table(["target", "all label sets", "its own alone", "mean predictor", "seeds in which all is better"], rows)
 
 
+def opening_table(content: dict[str, Any]) -> str:
+    """The slowest of the runs."""
+    worst = {key: max(run[key] for run in content["runs"]) for key in content["runs"][0]}
+    forms = {"molecules": ",", "open_s": ".3f", "first_batch_s": ".2f", "megabytes": ".0f"}
+    header = ["molecules, one label", "opened after, s", "first batch after, s", "memory, MB"]
+    return table(header, [[format(worst[key], form) for key, form in forms.items()]])
+
+
 def dipoles_table(content: dict[str, Any]) -> str:
     """Test MAE of dipole vectors in random frames after equal minutes."""
     rows = []
@@ -216,6 +224,7 @@ def main() -> None:
         ("worlds", worlds_table),
         ("multitask", multitask_table),
         ("dipoles", dipoles_table),
+        ("opening", opening_table),
         ("speed", speed_table),
     ):
         content = read("group_speed") | read("speed") if name == "speed" else read(name)

@@ -15,7 +15,8 @@ from molaugerino.datasets.units import base_unit, factor
 from molaugerino.errors import UserError
 
 SAME_PLACE = 1e-3  # angstrom: files round their coordinates
-SAME_SHARE, SAME_VALUE = 2e-6, (1e-5, 1e-4)  # of one label in two files: relative, between these absolute bounds
+SAME_VALUE = 1e-5  # of one label in two files, in the joined unit
+MOLE_SHARE, MOLE_VALUE = 2e-6, 1e-4  # relative, and at most: programs differ in the constants behind kcal/mol
 
 Key = tuple[str, str]  # property and method
 
@@ -125,22 +126,24 @@ def _join_columns(sets: Sequence[MoleculeSet], places: list[np.ndarray], ids: np
                 new = column.values * factor(column.unit, unit)
             except UserError as error:
                 raise UserError(f"{column.name} of {sets[k].name}: {error}") from None
-            _fill(values, places[k], new, f"{column.name} ({column.method or 'method not stated'})", sets[k].name, ids)
+            label = f"{column.name} ({column.method or 'method not stated'})"
+            molar = any("/mol" in c.unit for _, c in parts)
+            _check_same_values(values[places[k]], new, molar, label, sets[k])
+            values[places[k]] = np.where(np.isnan(values[places[k]]), new, values[places[k]])  # the first has the word
         columns.append(Column(first.name, first.method, unit, values))
     return tuple(columns)
 
 
-def _fill(values: np.ndarray, place: np.ndarray, new: np.ndarray, label: str, name: str, ids: np.ndarray) -> None:
-    """Put the labels that are there into their places; those already there must be the same."""
-    old = values[place]
-    differ = np.abs(new - old) > np.clip(SAME_SHARE * np.abs(old), *SAME_VALUE)  # False where either is NaN
+def _check_same_values(old: np.ndarray, new: np.ndarray, molar: bool, label: str, other: MoleculeSet) -> None:
+    """Raise unless the labels that both have are the same."""
+    allowed = np.clip(MOLE_SHARE * np.abs(old), SAME_VALUE, MOLE_VALUE) if molar else SAME_VALUE
+    differ = np.abs(new - old) > allowed  # False where either is NaN
     if differ.any():
-        row = int(np.flatnonzero(differ.reshape(len(place), -1).any(1))[0])
+        row = int(np.flatnonzero(differ.reshape(len(new), -1).any(1))[0])
         raise UserError(
-            f"{label} of id {ids[place[row]]} is {new[row]} in {name}, but {old[row]} in an earlier file: "
+            f"{label} of id {other.id[row]} is {new[row]} in {other.name}, but {old[row]} in an earlier file: "
             "leave one of the files out, or correct its units, or say with --method that the methods differ"
         )
-    values[place] = np.where(np.isnan(old), new, old)  # the first file has the word, as for geometries
 
 
 def _join_smiles(sets: Sequence[MoleculeSet], place: np.ndarray, n: int) -> np.ndarray | None:

@@ -7,7 +7,6 @@ label_000.npy, ...      one array per label
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ import numpy as np
 
 from molaugerino.datasets.molecules import FORM, Column, Geometry, MoleculeSet
 from molaugerino.errors import UserError
-from molaugerino.files import sha256_of
+from molaugerino.files import sha256, sha256_of
 
 MANIFEST = "manifest.json"
 SCHEMA = 1
@@ -148,7 +147,7 @@ def _manifest(molecules: MoleculeSet, arrays: dict[str, dict[str, Any]]) -> dict
     return {
         "schema": SCHEMA,
         "name": molecules.name,
-        "checksum": hashlib.sha256(content.encode()).hexdigest(),
+        "checksum": sha256(content.encode()),
         "geometry": molecules.geometry,
         "molecules": len(molecules),
         "atoms": len(molecules.atomic_numbers),

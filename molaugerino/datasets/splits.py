@@ -144,9 +144,24 @@ def scaffolds(smiles: np.ndarray | None, name: str) -> np.ndarray:
 
 
 def trained_ids(path: Path) -> np.ndarray:
-    """Ids of the molecules that a run has seen, for training, for its law or for validation."""
-    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-        return np.concatenate([archive[f"{part}_id"] for part in PARTS[:3]])
+    """Ids of the molecules that a run has seen, for training, for its law or for validation.
+
+    Raises:
+        UserError: where the file of its split is missing, damaged, or has no ids.
+    """
+    arrays = _arrays(path)
+    missing = [key for key in FORMS[0] if key not in arrays]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}, so nothing tells what was trained on; train again")
+    return np.concatenate([arrays[key] for key in FORMS[0][:3]])
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
+        raise UserError(f"{path} is not a readable split ({error}); give another, or train again to make one") from None
 
 
 def save_split(split: Split, path: Path, ids: np.ndarray) -> None:
@@ -172,12 +187,7 @@ def load_split(path: Path, ids: np.ndarray, by_id: bool = False) -> Split:
     Raises:
         UserError: where the file is missing, damaged, of another form or contradicts itself.
     """
-    n = len(ids)
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-    except (zipfile.BadZipFile, zlib.error, OSError, ValueError, KeyError, EOFError, RuntimeError) as error:
-        raise UserError(f"{path} is not a readable split ({error}); give another, or train again to make one") from None
+    n, arrays = len(ids), _arrays(path)
     form = next((f for f in FORMS[not by_id :] if all(key in arrays for key in f if key)), None)
     if form is None:
         raise UserError(

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import os
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import numpy as np
 
 from molaugerino.datasets.molecules import MoleculeSet
 from molaugerino.datasets.readers import Row, assemble, number
-from molaugerino.datasets.targets import MAX_Z
 from molaugerino.errors import UserError
 
 Digest = Any  # what hashlib.sha256() gives, a class it does not name
@@ -96,6 +94,8 @@ def _by_id(path: Path, digest: Digest) -> dict[str, tuple[np.ndarray, np.ndarray
 
 def _frames(path: Path, digest: Digest) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """First word of the comment, elements and positions of each molecule; further columns are passed over."""
+    from ase.data import atomic_numbers
+
     content = path.read_bytes()
     digest.update(content)
     lines = content.decode("utf-8", "replace").splitlines()
@@ -106,10 +106,10 @@ def _frames(path: Path, digest: Digest) -> Iterator[tuple[str, np.ndarray, np.nd
         try:
             end = start + 2 + int(lines[start])
             atoms = [line.split() for line in lines[start + 2 : end]]
-            unknown = [atom[0] for atom in atoms if atom[0] not in _elements()]
+            unknown = [atom[0] for atom in atoms if atom[0] not in atomic_numbers]
             if unknown:
                 raise ValueError(f"there is no element {unknown[0]!r}")
-            numbers = np.array([_elements()[atom[0]] for atom in atoms])
+            numbers = np.array([atomic_numbers[atom[0]] for atom in atoms])
             positions = np.array([[float(x) for x in atom[1:4]] for atom in atoms]).reshape(-1, 3)
             if len(numbers) != end - start - 2:
                 raise ValueError("it is cut short")
@@ -117,11 +117,3 @@ def _frames(path: Path, digest: Digest) -> Iterator[tuple[str, np.ndarray, np.nd
             raise UserError(f"{path}: no molecule begins in line {start + 1} ({error}); correct it") from None
         yield next(iter(lines[start + 1].split()), ""), numbers, positions
         start = end
-
-
-@cache
-def _elements() -> dict[str, int]:
-    from rdkit.Chem import GetPeriodicTable
-
-    table = GetPeriodicTable()
-    return {table.GetElementSymbol(z): z for z in range(1, MAX_Z + 1)}

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from molaugerino.datasets.names import without_level
+from molaugerino.datasets.names import property_of, without_level
 from molaugerino.errors import UserError
 from molaugerino.spaces import Action, DirectSum, Invariant, Vector
 
@@ -15,12 +15,8 @@ Pooling = Literal["mean", "sum", "norm", "extent"]
 Kind = Literal["scalar", "vector"]
 
 # Labels that grow with the molecule, in lower case; what is not named here (orbital energies, constants) is a mean.
-ENERGIES = ("u0", "u", "u298", "h", "h298", "g", "g298", "enthalpy", "enthalpy_h", "energy_u0", "energy_u")
-CAPACITIES = ("zpve", "alpha", "isotropic_polarizability", "cv", "heat_capacity")
-EXTENSIVE = frozenset({*ENERGIES, *CAPACITIES})
+EXTENSIVE = ("u0", "u", "h", "g", "enthalpy", "zpve", "alpha", "cv")
 INTENSIVE = ("homo", "lumo", "gap", "orbital", "excitation", "ionization", "fermi", "per_atom")  # energies, too
-NORMS = ("mu", "dipole_moment", "dipole_norm")
-EXTENTS = ("r2", "electronic_spatial_extent")
 COMPONENTS = ("x", "y", "z")
 MAX_Z = 118
 
@@ -68,10 +64,10 @@ class Target:
 
 def default_readout(name: str, kind: Kind = "scalar") -> Pooling:
     """How a label of this name adds up over atoms, whatever its case: by the names of QM9 and its descendants."""
-    lower = without_level(name).lower()
-    if kind == "scalar" and (lower in NORMS or lower.endswith("dipole_norm")):
+    lower = property_of(without_level(name)).lower()
+    if kind == "scalar" and (lower == "mu" or lower.endswith("dipole_norm")):
         return "norm"
-    if kind == "scalar" and lower in EXTENTS:
+    if kind == "scalar" and lower == "r2":
         return "extent"
     if any(word in lower for word in INTENSIVE):
         return "mean"

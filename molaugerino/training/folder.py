@@ -33,10 +33,10 @@ def molecules_to_test(
         molecules = open_joined(sources, methods)
         rows = np.arange(len(molecules))
         shared = set(molecules.checksum.split("+")) & set(card.data_sha256.split("+"))
-        if shared and (folder / SPLITS).exists():  # never count training molecules as tests
+        if molecules.checksum == card.data_sha256 and (folder / SPLITS).exists():
+            rows = _test_rows(folder, card, molecules)
+        elif shared and (folder / SPLITS).exists():  # never count training molecules as tests
             rows = np.flatnonzero(~np.isin(molecules.id, trained_ids(folder / SPLITS)))
-            if molecules.checksum == card.data_sha256:
-                rows = _test_rows(folder, card, molecules)
     else:
         molecules = open_joined(*_data_of(folder))
         if molecules.checksum != card.data_sha256:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
@@ -15,10 +16,9 @@ from torch.optim.swa_utils import AveragedModel
 from molaugerino.augment import Augmented
 from molaugerino.config import LawConfig, OptimConfig
 from molaugerino.datasets import Batch
-from molaugerino.distributions import GroupDistribution
+from molaugerino.distributions import GroupDistribution, HaarBall
 from molaugerino.errors import UserError
-from molaugerino.groups import Affine
-from molaugerino.models.canonical import frame_of
+from molaugerino.groups import SO3, Affine
 from molaugerino.training.objective import Losses, Objective, Weights
 from molaugerino.training.schedule import Schedule
 
@@ -130,10 +130,8 @@ class TrainingModule(pl.LightningModule):
         Source: the penalty of REMUL, Elhag, Rusch, Di Giovanni, Bronstein, arXiv:2410.17878.
         """
         first = elements[0][0].detach()
-        noise = torch.randn(
-            2, len(batch.y), 3, generator=stream(self.seed, TURNS, self.global_step, self.device), device=self.device
-        )
-        turn = frame_of(noise[0], noise[1], torch.zeros_like(noise[0]))  # of two Gaussian vectors: Haar
+        haar = HaarBall(SO3, width=math.pi).requires_grad_(False).to(first.shift)
+        turn = haar.sample((len(batch.y),), stream(self.seed, TURNS, self.global_step, self.device))
         still = self.augmented.each(batch.x, first.unsqueeze(0)) if elements.linear.requires_grad else each[:1]
         turned = self.augmented.each(batch.x, (turn @ first).unsqueeze(0))
         return self.loss(turned[0], still[0]).mean()

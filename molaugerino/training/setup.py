@@ -112,7 +112,8 @@ def make_split(config: TrainConfig, molecules: MoleculeSet) -> Split:
     if name not in groups:
         known = ", ".join([*groups, *COMMUNITY])
         raise UserError(f"--split must be one of {known}, or a .npz file of a split, got {name!r}")
-    missing = np.stack([np.isnan(c.values).reshape(n, -1).any(1) for c in molecules.columns], 1)
+    absent = [np.isnan(c.values).reshape(n, -1).any(1) for c in molecules.columns]
+    missing = np.stack([*absent, np.zeros(n, dtype=bool)], 1)  # a set may have no label, as in a world that makes one
     _, stratum, size = np.unique(missing, axis=0, return_inverse=True, return_counts=True)
     strata = np.where(size[stratum.ravel()] < STRATUM, -1, stratum.ravel())
     return random_split(n, config.split_seed, groups[name](), strata)
@@ -215,7 +216,7 @@ def unexplained(augmented: Augmented, data: RunData) -> Tensor:
 
 
 def make_loss(left: Tensor, targets: list[Target], epoch: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """sum_c w_c |error_c| / spread_c over the labelled channels, (examples,), the median error of a constant near 1.
+    """sum_c w_c |error_c| / spread_c over the labelled channels, (examples,).
 
     w_c = 1 / (channels of its target * targets) * sqrt(molecules / molecules labelled): with every molecule labelled
     all targets have the same weight, and scarce ones gain on plentiful ones otherwise.
@@ -233,10 +234,8 @@ def make_loss(left: Tensor, targets: list[Target], epoch: Tensor) -> Callable[[T
     weight = share * torch.where(labelled > 0, labelled.clamp_min(1e-8).rsqrt(), 0.0) / spreads
 
     def loss(prediction: Tensor, label: Tensor) -> Tensor:
-        known = torch.where(
-            torch.isnan(label), prediction.detach(), label
-        )  # before the difference: its slope stays finite
-        return (prediction - known).abs() @ weight.to(label)
+        wanted = torch.where(torch.isnan(label), prediction.detach(), label)  # here, so that no slope is NaN
+        return (prediction - wanted).abs() @ weight.to(label)
 
     return loss
 

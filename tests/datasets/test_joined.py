@@ -9,7 +9,7 @@ import pytest
 
 from molaugerino.datasets import join, load_npz
 from molaugerino.datasets.names import B3LYP, HF, MP2, property_of
-from molaugerino.datasets.units import HARTREE
+from molaugerino.datasets.units import HARTREE, factor
 from molaugerino.errors import UserError
 from tests.conftest import archive
 
@@ -165,6 +165,16 @@ def test_a_scalar_and_a_vector_of_one_name_are_refused(part):
     b = part("b", range(20), {"x": np.ones(20)}, vector=True)
     with pytest.raises(UserError, match="dipole is a scalar in a, a vector in b; rename one"):
         join([a, b])
+
+
+@pytest.mark.parametrize(("unit", "allowed"), [("eV", 1e-5), ("hartree", 1e-5), ("kcal/mol", 1e-4)])
+def test_how_far_files_may_differ(part, unit, allowed):
+    """Large labels, too, agree to 1e-5 eV; only the constants of a mole differ between programs."""
+    values = np.full(20, 80.0)
+    a = part("a", range(20), {"gap": values / factor(unit, "eV")}, unit=unit)
+    assert len(join([a, part("b", range(20), {"gap": values + 0.9 * allowed})])) == 20
+    with pytest.raises(UserError, match=r"gap .* in an earlier file"):
+        join([a, part("c", range(20), {"gap": values + 1.7 * allowed})])
 
 
 def test_the_first_file_has_the_word(part):

@@ -86,7 +86,7 @@ def test_torch_geometric_is_not_needed(path):
         "import sys; from molaugerino.datasets.pyg import load_pt; found = load_pt(sys.argv[1]);"
         "sys.exit('torch_geometric' in sys.modules or found.id.tolist() != [1, 21, 7])"
     )
-    subprocess.run([sys.executable, "-c", code, str(path)], check=True)
+    assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 0
 
 
 class Harmful:

@@ -7,7 +7,15 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from molaugerino.datasets.splits import Split, community_split, load_split, random_split, save_split, scaffolds
+from molaugerino.datasets.splits import (
+    Split,
+    community_split,
+    load_split,
+    random_split,
+    save_split,
+    scaffolds,
+    trained_ids,
+)
 from molaugerino.errors import UserError
 
 QM9 = 130_831
@@ -97,6 +105,18 @@ class TestFiles:
         path.write_bytes(b"PK\x03\x04")
         with pytest.raises(UserError, match="not a readable split"):
             load_split(path, np.arange(100))
+
+    def test_what_was_trained_on(self, tmp_path):
+        ids, path = np.arange(100, 300), tmp_path / "s.npz"
+        split = random_split(200, seed=3)
+        save_split(split, path, ids)
+        assert set(trained_ids(path)) == set(ids) - set(ids[split.test])
+        np.savez(path, train=split.train)
+        with pytest.raises(UserError, match=r"lacks train_id, .*nothing tells what was trained on"):
+            trained_ids(path)
+        path.write_bytes(b"PK")
+        with pytest.raises(UserError, match="not a readable split"):
+            trained_ids(path)
 
     @pytest.mark.parametrize("keys", [("idx_train", "idx_val", "idx_test"), ("train_idx", "val_idx", "test_idx")])
     def test_other_libraries(self, tmp_path, keys):

@@ -28,11 +28,16 @@ CASES |= {f"group {g.name}": lambda g=g: g for g in GROUPS}
 
 
 class NothingWaits(TorchDispatchMode):
-    """Fails at the first operation that would."""
+    """Fails at the first operation that would, and counts the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
         assert name not in WAITING, f"{name} waits for the device"
+        self.seen += 1
         return func(*args, **(kwargs or {}))
 
 
@@ -95,8 +100,14 @@ class TestNothingWaits:
 
     def test_by_the_operations(self, make):
         case = Case(make())
-        with NothingWaits():
+        with NothingWaits() as watch:
             case.gradients(case.compute(*case.inputs))
+        assert watch.seen > 10
+
+    @pytest.mark.parametrize("wait", [torch.Tensor.item, torch.Tensor.nonzero, torch.linalg.eigh])
+    def test_the_watch_itself(self, wait):
+        with NothingWaits(), pytest.raises(AssertionError, match="waits for the device"):
+            wait(torch.eye(2) if wait is not torch.Tensor.item else torch.ones(()))
 
     @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
     def test_on_a_gpu(self, make):

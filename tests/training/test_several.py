@@ -171,6 +171,15 @@ def test_many_small_groups_of_labels_are_split_as_one(tmp_path):
     assert all(len(part) > 5 for part in astuple(data.split))
 
 
+def test_a_world_gives_a_label_to_data_that_have_none(tmp_path):
+    arrays = {key: value for key, value in archive().items() if not key.startswith(("target", "vector"))}
+    arrays |= {"targets": np.zeros((len(arrays["id"]), 0))}
+    arrays |= {f"target_{part}": np.array([], str) for part in ("names", "units", "methods")}
+    np.savez(tmp_path / "bare.npz", **arrays)
+    config = settings((str(tmp_path / "bare.npz"),), tmp_path, target=(), world="slab", frames="random")
+    assert len(open_run_data(config).split.test) == 40
+
+
 def test_methods_given(files, tmp_path):
     with pytest.raises(UserError, match=r"gap \(same\) of id"):
         open_joined(files, ("same",))
