@@ -149,6 +149,10 @@ class TrainConfig:
     """Seed of the split into training, validation and test molecules, and of random frames."""
     out: Annotated[Path | None, _optional("DIR", "a new one under ./runs")] = None
     """Folder of the run."""
+    devices: int = 1
+    """Processes that share a step, each on its own GPU or on the CPU. torchrun sets it, on several computers, too."""
+    precision: Literal["auto", "32", "bf16"] = "auto"
+    """bf16: matrix products of the network in bfloat16, geometry and units in float32. auto: on a GPU that has it."""
     resume: Annotated[Path | None, _optional("DIR", "start anew")] = None
     """Go on with an interrupted run in this folder; every other setting comes from there."""
     config: Annotated[Path | None, _optional("FILE", "none")] = None
@@ -169,6 +173,11 @@ class TrainConfig:
         for name in given:
             if not getattr(self, name) > 0:
                 raise UserError(f"--{name} must be positive, got {getattr(self, name)}")
+        if not 1 <= self.devices <= self.optim.batch:
+            raise UserError(
+                f"--devices must lie between 1 and --optim.batch, {self.optim.batch}, got {self.devices}: each "
+                "takes its part of a batch"
+            )
         if self.world != "none" and self.frames != "random":
             raise UserError(
                 f"--world {self.world} places molecules in space: it needs --frames random, got {self.frames}"

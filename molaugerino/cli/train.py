@@ -11,6 +11,7 @@ from molaugerino.cli.report import print_report
 from molaugerino.config import TrainConfig
 from molaugerino.errors import UserError
 from molaugerino.training.folder import SETTINGS
+from molaugerino.training.processes import is_first
 from molaugerino.training.run import train
 
 INTERRUPTED = 130
@@ -20,6 +21,8 @@ def run(config: TrainConfig) -> int:
     finished = train(resumed(config) if config.resume is not None else config)
     if finished is None:
         return INTERRUPTED
+    if not is_first():
+        return 0
     print_report(finished.law, finished.results)
     print(f"saved in {finished.folder}; predict with: molaugerino predict SMILES ... --checkpoint {finished.folder}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +18,18 @@ BUCKET = 16  # batches sorted by size among each other, so that little is padded
 
 
 class Batch(NamedTuple):
-    """Molecules and their labels (molecules, channels), in physical units."""
+    """Molecules and their labels (molecules, channels), in physical units.
+
+    Where several processes share a step, `total` is the number of molecules of all of them; this batch holds every
+    n-th of them, n the number of processes, from its own rank on.
+    """
 
     x: Molecules
     y: Tensor
+    total: int
+
+    def to(self, device: torch.device | str) -> Batch:
+        return Batch(self.x.to(device), self.y.to(device), self.total)
 
 
 class PackedData:
@@ -42,15 +51,23 @@ class PackedData:
     def __len__(self) -> int:
         return len(self.num_atoms)
 
-    def batch(self, rows: Tensor) -> Batch:
-        """The molecules of these rows, padded to the longest of them."""
+    def to(self, device: torch.device | str) -> PackedData:
+        """These molecules in the memory of a device, where the batches are then made; sizes stay at hand."""
+        moved = copy(self)
+        moved.z, moved.pos, moved.y = self.z.to(device), self.pos.to(device), self.y.to(device)
+        return moved
+
+    def batch(self, rows: Tensor, total: int | None = None) -> Batch:
+        """The molecules of these rows, padded to the longest of them; `total` as in `Batch`, by default all."""
+        device = self.pos.device
         count = self.num_atoms[rows, None]
         slot = torch.arange(int(count.max()))
         mask = slot < count  # (molecules, atoms)
-        atoms = self.starts[rows, None] + torch.where(mask, slot, 0)
+        atoms = (self.starts[rows, None] + torch.where(mask, slot, 0)).to(device, non_blocking=True)
+        rows, mask = rows.to(device, non_blocking=True), mask.to(device, non_blocking=True)
         z = torch.where(mask, self.z[atoms].long(), 0)
         pos = torch.where(mask.unsqueeze(-1), self.pos[atoms], 0.0)
-        return Batch(Molecules(z, pos, mask), self.y[rows])
+        return Batch(Molecules(z, pos, mask), self.y[rows], len(rows) if total is None else total)
 
     def batches(self, rows: np.ndarray, size: int) -> BatchPass:
         """All rows in order, none dropped."""
@@ -82,10 +99,22 @@ class BatchStream:
         size: molecules per batch; the last batch of an epoch may be smaller, none is dropped.
         seed: of the permutations.
         start: called when iteration begins, gives the first step.
+        rank: of this process, which takes rows rank, rank + processes, ... of each batch.
+        processes: that share a batch.
     """
 
-    def __init__(self, data: PackedData, rows: np.ndarray, size: int, seed: int, start: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        data: PackedData,
+        rows: np.ndarray,
+        size: int,
+        seed: int,
+        start: Callable[[], int],
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
         self.data, self.rows, self.size, self.seed, self.start = data, torch.from_numpy(rows), size, seed, start
+        self.rank, self.processes = rank, processes
         self.steps_per_epoch = -(-len(rows) // size)
 
     def epoch(self, number: int) -> list[Tensor]:
@@ -102,5 +131,6 @@ class BatchStream:
         number, first = divmod(self.start(), self.steps_per_epoch)
         while True:
             for rows in self.epoch(number)[first:]:
-                yield self.data.batch(rows)
+                own = rows[self.rank :: self.processes]
+                yield self.data.batch(own if len(own) else rows[:1], len(rows))  # one that counts for nothing
             number, first = number + 1, 0

@@ -56,7 +56,7 @@ class Readout(Scaling):
         x: Molecules,
         arrows: Float[Tensor, "molecules atoms 3 width"] | None = None,
     ) -> Float[Tensor, "molecules channels"]:
-        per_atom = self.mlp(h) * x.mask.unsqueeze(-1)
+        per_atom = self.mlp(h).to(x.pos.dtype) * x.mask.unsqueeze(-1)  # sums and units are for full precision
         weighted = per_atom
         if self.has_extents:
             weighted = torch.where(self.spaced, square_radii(x).unsqueeze(-1) * per_atom, per_atom)
@@ -70,7 +70,8 @@ class Readout(Scaling):
         """The pooled values (molecules, channels), with dipoles and their lengths where the targets ask for them."""
         turned = None
         if self.mix is not None and arrows is not None:
-            turned = iter((self.mix(arrows) * x.mask[..., None, None]).sum(1).unbind(-1))  # (molecules, 3) each
+            atomic = self.mix(arrows).to(x.pos.dtype) * x.mask[..., None, None]
+            turned = iter(atomic.sum(1).unbind(-1))  # (molecules, 3) each
         values = []
         totals, shares = torch.split(pooled, self.sizes, 1), torch.split(per_atom, self.sizes, 2)
         for target, moment, value, atoms in zip(self.targets, self.moments, totals, shares, strict=True):

@@ -85,8 +85,10 @@ class Keeper(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: TrainingModule, *_: Any) -> None:
         # elements are drawn for several steps at once; a run can be taken up only where new ones are
-        if self.interrupted and trainer.global_step % module.law.every == 0:
-            trainer.should_stop = True
+        if trainer.global_step % module.law.every == 0:
+            of_any = trainer.strategy.reduce_boolean_decision(self.interrupted, all=False)  # one interrupt stops all
+            self.interrupted = of_any
+            trainer.should_stop |= of_any
 
     def on_train_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         trainer.save_checkpoint(self.path)

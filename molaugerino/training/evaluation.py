@@ -57,7 +57,7 @@ def predict_rows(augmented: Augmented, data: PackedData, rows: np.ndarray, copie
     order = np.argsort(data.num_atoms.numpy()[rows], kind="stable")
     size = max(1, BATCH // copies) if copies > 1 else BATCH
     device = next(augmented.parameters()).device
-    moved = (Batch(batch.x.to(device), batch.y) for batch in data.batches(rows[order], size))
+    moved = (batch._replace(x=batch.x.to(device)) for batch in data.batches(rows[order], size))
     parts = [augmented(batch.x, elements(batch)).cpu() for batch in moved]
     predictions = torch.cat(parts)
     return predictions[torch.from_numpy(np.argsort(order, kind="stable"))]

@@ -70,7 +70,7 @@ class TrainingModule(pl.LightningModule):
         self.loss, self.metrics, self.budget = loss, metrics, budget
         self.schedule, self.optim, self.law, self.seed = schedule, optim, law, seed
         self.consistency = consistency
-        self.averaged = AveragedModel(augmented.model, multi_avg_fn=self._average)
+        self.averaged = AveragedModel(augmented.model, multi_avg_fn=self._average).requires_grad_(False)
         self.augmented.distribution.requires_grad_(objective is not None)
         self._drawn: tuple[int, Tensor, Affine] | None = None
         self.moves = objective is not None or any(bool(p.any()) for p in augmented.distribution.parameters())
@@ -94,11 +94,12 @@ class TrainingModule(pl.LightningModule):
             used, share = elements.detach(), probability.detach()
         each = self._each(batch, used)
         loss = self._weighted(each, batch, share)
-        self.log("loss", loss.detach())
+        self.log("loss", self._counted(loss.detach(), batch), sync_dist=self.processes > 1)
         if self.consistency is not None:
             apart = self._inconsistency(batch, used, each)
             self.log("inconsistency", apart.detach())
             loss = loss + self.consistency * apart
+        loss = self._counted(loss, batch)
         if objective is None:
             return loss
         return loss + objective.penalty(self.distribution, self._losses(batch, elements, probability))
@@ -131,7 +132,8 @@ class TrainingModule(pl.LightningModule):
         """
         first = elements[0][0].detach()
         haar = HaarBall(SO3, width=math.pi).requires_grad_(False).to(first.shift)
-        turn = haar.sample((len(batch.y),), stream(self.seed, TURNS, self.global_step, self.device))
+        turn = haar.sample((batch.total,), stream(self.seed, TURNS, self.global_step, self.device))
+        turn = turn[self._places(batch)]
         still = self.augmented.each(batch.x, first.unsqueeze(0)) if elements.linear.requires_grad else each[:1]
         turned = self.augmented.each(batch.x, (turn @ first).unsqueeze(0))
         return self.loss(turned[0], still[0]).mean()
@@ -163,10 +165,10 @@ class TrainingModule(pl.LightningModule):
         respect to every position: once per update of the law is enough of both. There all
         branches of the discrete part are taken with their probabilities, elsewhere one is drawn.
         """
-        law, copies, examples = self.distribution, self.augmented.copies, len(batch.y)
+        law, copies = self.distribution, self.augmented.copies
         if law.conditional:  # one law per molecule of this batch
-            noise = law.noise((copies, examples), stream(self.seed, NOISE, self.global_step, self.device))
-            return law.enumerated(noise, batch.x)
+            noise = law.noise((copies, batch.total), stream(self.seed, NOISE, self.global_step, self.device))
+            return law.enumerated(noise[:, self._places(batch)], batch.x)
         cycle, place = divmod(self.global_step, self.law.every)
         if self._drawn is None or self._drawn[0] != cycle:
             generator = stream(self.seed, NOISE, cycle, self.device)
@@ -178,7 +180,32 @@ class TrainingModule(pl.LightningModule):
         else:
             elements = drawn[place].unsqueeze(0)
             elements, probability = elements if place == 0 else elements.detach(), elements.shift.new_ones(1)
-        return Affine(elements.linear[:, :, :examples], elements.shift[:, :, :examples]), probability
+        places = self._places(batch)
+        return Affine(elements.linear[:, :, places], elements.shift[:, :, places]), probability
+
+    # --- a step shared by several processes
+
+    @property
+    def processes(self) -> int:
+        """How many share a step, each with its part of the molecules."""
+        return self.trainer.world_size if self._trainer is not None else 1
+
+    def _places(self, batch: Batch) -> slice:
+        """Which of the molecules of all processes are in this batch: noise is drawn for all, and belongs to a place."""
+        rank = self.global_rank
+        return slice(rank, batch.total, self.processes) if rank < batch.total else slice(1)  # one, counted as none
+
+    def _counted(self, loss: Tensor, batch: Batch) -> Tensor:
+        """The mean over this batch, such that the mean of that over the processes is the mean over all molecules."""
+        if self.processes == 1:
+            return loss
+        return loss * (len(range(self.global_rank, batch.total, self.processes)) * self.processes / batch.total)
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        spent = self.schedule.elapsed()
+        if self.processes > 1 and self.schedule.seconds is not None:  # one clock, or they would stop at different steps
+            spent = float(self.trainer.strategy.reduce(torch.tensor(spent, device=self.device), reduce_op="mean"))
+        self.schedule.spent = spent
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.averaged.update_parameters(self.augmented.model)
@@ -261,7 +288,7 @@ class TrainingModule(pl.LightningModule):
         self.schedule.started = time.monotonic() - checkpoint["elapsed"]
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return batch if device.type == "cpu" else Batch(batch.x.to(device), batch.y.to(device))
+        return batch if batch.y.device == device else batch.to(device)
 
     # --- the result
 

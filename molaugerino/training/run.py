@@ -16,6 +16,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 
 from molaugerino.config import TrainConfig, to_toml
@@ -23,10 +24,11 @@ from molaugerino.datasets import NAMES, BatchStream, World, save_split
 from molaugerino.errors import UserError
 from molaugerino.files import make_folder, write_atomic
 from molaugerino.training.callbacks import EarlyStop, Keeper, ProgressLine, join_metrics, set_aside_metrics
-from molaugerino.training.checkpoint import CONFIG, save_model
+from molaugerino.training.checkpoint import CONFIG, ModelCard, save_model
 from molaugerino.training.evaluation import Result, describe_law, evaluate
 from molaugerino.training.folder import RUNS, SETTINGS, SPLITS
 from molaugerino.training.module import TrainingModule
+from molaugerino.training.processes import first_alone, is_first, layout
 from molaugerino.training.resume import CHECKPOINT, SafeCheckpointIO, read_checkpoint
 from molaugerino.training.setup import RunData, make_card, make_module, open_run_data, references
 
@@ -57,8 +59,10 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
     Raises:
         UserError: for data, settings or a folder that cannot be used.
     """
-    console = console or Console(stderr=True)
-    refuse_used(config)
+    first = is_first()
+    console = console if console is not None and first else Console(stderr=True, quiet=not first)
+    if first:
+        refuse_used(config)
     data = open_run_data(config, config.resume)
     if data.undetermined:
         share = f"{data.undetermined} of {len(data.loaded)} molecules"
@@ -66,8 +70,9 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
     torch.manual_seed(config.seed)
     card = make_card(config, data)
     module = make_module(config, card, data)
-    folder = config.resume if config.resume is not None else new_folder(config)  # last: a mistake leaves no folder
-    if config.resume is None:
+    folder = config.resume or Path()
+    if first and config.resume is None:
+        folder = new_folder(config)  # last: a mistake leaves no folder
         sources = tuple(s if s in NAMES else str(Path(s).resolve()) for s in config.data)
         save_split(data.split, folder / SPLITS, data.loaded.id)
         split = str(Path(config.split).resolve()) if config.split and config.split.endswith(".npz") else config.split
@@ -77,6 +82,11 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
     if not finished:
         console.print(f"interrupted; go on with: molaugerino train --resume {folder}", soft_wrap=True)
         return None
+    return first_alone(lambda: conclude(module, config, data, card, folder))
+
+
+def conclude(module: TrainingModule, config: TrainConfig, data: RunData, card: ModelCard, folder: Path) -> Run:
+    """Save the model and test it."""
     verdict = "" if module.objective is None else module.objective.verdict
     augmented = module.result()
     law = describe_law(augmented.distribution, config.augment, verdict)
@@ -135,6 +145,33 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def make_trainer(config: TrainConfig, steps: int | None, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
+    """Lightning's loop, on a GPU where there is one, on several processes where they are asked for."""
+    cuda = torch.cuda.is_available()
+    half = config.precision == "bf16" or (config.precision == "auto" and cuda and torch.cuda.is_bf16_supported())
+    devices, computers = layout(config.devices)
+    return pl.Trainer(
+        max_steps=-1 if steps is None else steps,
+        max_epochs=-1,
+        callbacks=callbacks,
+        logger=[CSVLogger(folder, name="", version=""), TensorBoardLogger(folder, name="", version="tensorboard")],
+        plugins=[SafeCheckpointIO()],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        val_check_interval=VALIDATE_EVERY if steps is None else max(1, min(VALIDATE_EVERY, steps // 5)),
+        check_val_every_n_epoch=None,
+        log_every_n_steps=10,
+        accelerator="cuda" if cuda else "cpu",  # laws count in float64, which MPS lacks
+        devices=devices,
+        num_nodes=computers,
+        strategy=DDPStrategy(find_unused_parameters=True) if devices * computers > 1 else "auto",  # the law's, at times
+        use_distributed_sampler=False,
+        precision="bf16-mixed" if half else "32-true",
+    )
+
+
 def fit(module: TrainingModule, config: TrainConfig, data: RunData, folder: Path, console: Console) -> bool:
     """Run the optimiser to the end of the schedule. Returns False where an interrupt ended it."""
     checkpoint = folder / CHECKPOINT
@@ -142,32 +179,19 @@ def fit(module: TrainingModule, config: TrainConfig, data: RunData, folder: Path
     if resuming:
         if read_checkpoint(checkpoint)["data_sha256"] != data.loaded.checksum:  # before Lightning wraps what is wrong
             raise UserError(f"{data.loaded.name} changed since {folder} was begun; restore the data or start a new run")
-        set_aside_metrics(folder)
+        if is_first():
+            set_aside_metrics(folder)
     keeper = Keeper(folder, CHECKPOINT_EVERY * config.law.every, data.loaded.checksum)
     callbacks: list[pl.Callback] = [keeper, ProgressLine(console)]
     if config.optim.patience is not None:
         callbacks.append(EarlyStop(config.optim.patience))
-    steps = module.schedule.steps
-    every = VALIDATE_EVERY if steps is None else max(1, min(VALIDATE_EVERY, steps // 5))
     with _quiet():
-        trainer = pl.Trainer(
-            max_steps=-1 if steps is None else steps,
-            max_epochs=-1,
-            callbacks=callbacks,
-            logger=[CSVLogger(folder, name="", version=""), TensorBoardLogger(folder, name="", version="tensorboard")],
-            plugins=[SafeCheckpointIO()],
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            val_check_interval=every,
-            check_val_every_n_epoch=None,
-            log_every_n_steps=10,
-            accelerator="cuda" if torch.cuda.is_available() else "cpu",  # laws count in float64, which MPS lacks
-            devices=1,
-        )
-        stream = BatchStream(data.packed, data.epoch, config.optim.batch, config.seed, lambda: trainer.global_step)
-        valid = data.packed.batches(data.split.valid, 256)
+        trainer = make_trainer(config, module.schedule.steps, callbacks, folder)
+        packed = data.packed.to(trainer.strategy.root_device)
+        shared = trainer.global_rank, trainer.world_size
+        size = config.optim.batch
+        stream = BatchStream(packed, data.epoch, size, config.seed, lambda: trainer.global_step, *shared)
+        valid = packed.batches(data.split.valid, 256)
         module.schedule.started = time.monotonic()
         trainer.fit(module, stream, valid, ckpt_path=checkpoint if resuming else None)
     return not keeper.interrupted

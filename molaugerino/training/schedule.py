@@ -11,19 +11,21 @@ LAW_SETTLES = 0.7  # share of the run after which the law's learning rate falls 
 
 @dataclass
 class Schedule:
-    """progress = step / steps, or elapsed time / seconds; learning rates follow the progress.
+    """progress = step / steps, or time spent / seconds; learning rates follow the progress.
 
     Attributes:
         steps: length of the run in weight updates, or None.
         seconds: length of the run in wall time, or None.
         warmup: share of the run in which the weights' learning rate rises linearly.
         started: when the run began on the monotonic clock (earlier for a resumed run).
+        spent: seconds of training at the start of this step.
     """
 
     steps: int | None
     seconds: float | None
     warmup: float
     started: float = field(default_factory=time.monotonic)
+    spent: float = 0.0
 
     def elapsed(self) -> float:
         """Seconds of training so far."""
@@ -33,7 +35,7 @@ class Schedule:
         """0 at the start, 1 at the end."""
         if self.steps is not None:
             return step / self.steps
-        return self.elapsed() / self.seconds if self.seconds is not None else 0.0
+        return self.spent / self.seconds if self.seconds is not None else 0.0
 
     def weights(self, step: int) -> float:
         """Linear warm-up, then a half cosine to zero."""

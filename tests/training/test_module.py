@@ -79,7 +79,7 @@ class TestConsistency:
     @pytest.mark.parametrize("augment", ["none", "learned"])
     def test_it_reaches_the_weights_and_not_the_law(self, module_and_batch, augment):
         module, batch = module_and_batch({"consistency": 0.5, "augment": augment, "target": ("dipole",)})
-        module.log = lambda *args: None
+        module.log = lambda *args, **_: None
         elements, probability = module._elements(batch) if module.moves else module._identity()
         apart = module._inconsistency(batch, elements, module._each(batch, elements))
         assert apart.item() > 1e-3
