@@ -21,8 +21,17 @@ def _optional(shown: str, default: str) -> Any:
     return arg(metavar=shown, help_behavior_hint=f"(default: {default})")
 
 
-ModelName = Literal["point-transformer", "graph", "graph-relative", "schnet", "painn", "frame-averaging", "canonical"]
-ATTENTIVE = ("point-transformer", "frame-averaging", "canonical")
+ModelName = Literal[
+    "point-transformer",
+    "graph",
+    "graph-relative",
+    "schnet",
+    "painn",
+    "vector-transformer",
+    "frame-averaging",
+    "canonical",
+]
+ATTENTIVE = ("point-transformer", "vector-transformer", "frame-averaging", "canonical")
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,8 @@ class NetConfig:
     pairwise: bool = True
     """Let attention see distances and displacements; without them only absolute coordinates are left."""
     cutoff: float = 5.0
-    """Distance beyond which atoms do not see each other, angstrom. Of graph, schnet, painn."""
+    """Distance beyond which atoms do not see each other, angstrom. Of graph, schnet, painn; of vector-transformer,
+    beyond which they exchange no vectors."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,12 @@ class OptimConfig:
 
     batch: int = 32
     """Molecules per step."""
+    method: Literal["adamw", "muon"] = "adamw"
+    """muon: steps of the matrices inside the network are made orthogonal; the rest learns by AdamW."""
     lr: float = 2e-3
-    """Peak learning rate; linear warm-up, then a cosine to zero over the run."""
+    """Peak learning rate of AdamW; linear warm-up, then a cosine to zero over the run."""
+    matrix_lr: float = 0.02
+    """That of muon, in units of the operator norm."""
     weight_decay: float = 1e-4
     """Decoupled weight decay on matrices."""
     warmup: float = 0.03
@@ -116,8 +130,9 @@ class TrainConfig:
     torchmd: 110k/10k/rest; cormorant: 100,000/17,748/13,083), or a .npz file, such as splits.npz of another run."""
     model: ModelName = "point-transformer"
     """The network, and what it cannot but respect. point-transformer, graph: nothing. graph-relative: translations.
-    schnet, painn: rotations, translations, reflections; painn has vectors inside, too. frame-averaging, canonical: a
-    transformer in the principal axes, or in a frame that is learned: rotations and translations."""
+    schnet, painn, vector-transformer: rotations, translations, reflections; the last two have vectors inside, too.
+    frame-averaging, canonical: a transformer in the principal axes, or in a frame that is learned: rotations and
+    translations."""
     augment: Literal["none", "fixed", "learned", "paper"] = "learned"
     """none: the network alone. fixed: all rotations and the widest translations. learned: found in training.
     paper: Augerino as published for molecules, faults included, to compare with."""

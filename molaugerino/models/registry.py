@@ -17,6 +17,7 @@ from molaugerino.models.frame_averaging import FrameAveraging
 from molaugerino.models.painn import PaiNN
 from molaugerino.models.point_transformer import PointTransformer
 from molaugerino.models.schnet import SchNet
+from molaugerino.models.vector_transformer import VectorTransformer
 
 Symmetry = Literal["none", "translations", "proper motions", "all motions"]
 
@@ -69,6 +70,12 @@ _ALL = (
         lambda targets, net: PaiNN(targets, net.width, net.depth, net.cutoff),
         "all motions",
         "messages of scalars and vectors",
+    ),
+    Backbone(
+        "vector-transformer",
+        lambda targets, net: VectorTransformer(targets, net.width, net.depth, net.heads, net.pair, net.cutoff),
+        "all motions",
+        "attention over distances, with vectors that are exchanged beside",
     ),
     Backbone(
         "frame-averaging",

@@ -20,6 +20,7 @@ from molaugerino.distributions import GroupDistribution, HaarBall
 from molaugerino.errors import UserError
 from molaugerino.groups import SO3, Affine
 from molaugerino.training.objective import Losses, Objective, Weights
+from molaugerino.training.optimiser import Muon, Together, hidden_matrices
 from molaugerino.training.schedule import Schedule
 
 NOISE, BUDGET, TURNS = 1, 2, 3  # independent streams of random numbers
@@ -256,13 +257,17 @@ class TrainingModule(pl.LightningModule):
     # --- optimiser
 
     def configure_optimizers(self) -> dict[str, Any]:
+        model, settings = self.augmented.model, self.optim
+        hidden = hidden_matrices(model) if settings.method == "muon" else []
+        taken = {id(parameter) for parameter in hidden}
         matrices: list[nn.Parameter] = []
         others: list[nn.Parameter] = []
-        for parameter in self.augmented.model.parameters():
-            (matrices if parameter.dim() > 1 else others).append(parameter)
+        for parameter in model.parameters():
+            if id(parameter) not in taken:
+                (matrices if parameter.dim() > 1 else others).append(parameter)
         groups: list[dict[str, Any]] = [
-            {"params": matrices, "lr": self.optim.lr, "weight_decay": self.optim.weight_decay},
-            {"params": others, "lr": self.optim.lr, "weight_decay": 0.0},
+            {"params": matrices, "lr": settings.lr, "weight_decay": settings.weight_decay},
+            {"params": others, "lr": settings.lr, "weight_decay": 0.0},
         ]
         weights = lambda step: self.schedule.weights(step)  # noqa: E731  (torch would pickle a method, not a lambda)
         factors: list[Callable[[int], float]] = [weights, weights]
@@ -270,7 +275,11 @@ class TrainingModule(pl.LightningModule):
         if objective is not None:
             groups.append({"params": list(self.distribution.parameters()), "lr": self.law.lr, "weight_decay": 0.0})
             factors.append(lambda step: self.schedule.law(step) if objective.open else 0.0)
-        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+        optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
+        if hidden:
+            muon = Muon(hidden, lr=settings.matrix_lr, weight_decay=settings.weight_decay)
+            optimizer = Together([optimizer, muon])
+            factors.append(weights)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
