@@ -22,6 +22,7 @@ from torch import Tensor
 from molaugerino.config import TrainConfig
 from molaugerino.datasets import Batch
 from molaugerino.groups import SO3
+from molaugerino.training.defaults import resolved
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import Objective
 from molaugerino.training.setup import make_card, make_module, open_run_data
@@ -52,7 +53,7 @@ def training_steps() -> dict[str, Callable[[], None]]:
     """The default run of `molaugerino train`, as many steps as lie between two updates of the law."""
 
     def stepper(augment: Literal["learned", "none"]) -> tuple[Stepper, Batch]:
-        config = TrainConfig(augment=augment)
+        config = resolved(TrainConfig(augment=augment))
         torch.manual_seed(SEED)
         data = open_run_data(config)
         module = make_module(config, make_card(config, data), data).train()

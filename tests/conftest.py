@@ -50,18 +50,20 @@ def small_npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_config(small_npz: Path) -> Callable[..., TrainConfig]:
-    """Settings of a run that takes seconds."""
+    """Settings of a run that takes seconds, of the point transformer unless another network is named."""
+    from molaugerino.training.defaults import resolved
 
     def make(out: Path, **changes: object) -> TrainConfig:
         settings: dict[str, object] = {
             "data": (str(small_npz),),
+            "model": "point-transformer",
             "steps": 30,
             "out": out,
             "net": NetConfig(width=16, depth=1, heads=2, pair=8),
             "optim": OptimConfig(batch=32),
             "law": LawConfig(refresh=5, eval_copies=4),
         }
-        return TrainConfig(**(settings | changes))
+        return resolved(TrainConfig(**(settings | changes)))
 
     return make
 

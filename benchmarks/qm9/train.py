@@ -17,7 +17,7 @@ from molaugerino.training.run import train
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--data", nargs="+", default=["qm9"], help="qm9, or files whose labels are joined")
 parser.add_argument("--target", nargs="+", default=["homo"], help="one label, or several to learn together")
-parser.add_argument("--model", default="point-transformer", choices=list(BACKBONES))
+parser.add_argument("--model", default="auto", choices=["auto", *BACKBONES])
 parser.add_argument("--width", type=int, default=64)
 parser.add_argument("--split", help="dimenet, torchmd, cormorant, graph, scaffold, random, or a .npz file")
 parser.add_argument("--minutes", type=float, default=10.0)
@@ -31,7 +31,6 @@ config = TrainConfig(
     model=options.model,
     net=NetConfig(width=options.width),
     split=options.split,
-    augment="none" if BACKBONES[options.model].symmetry.endswith("motions") else "learned",
     minutes=options.minutes,
     seed=options.seed,
     out=options.out,

@@ -25,6 +25,7 @@ from molaugerino.errors import UserError
 from molaugerino.files import make_folder, write_atomic
 from molaugerino.training.callbacks import EarlyStop, Keeper, ProgressLine, join_metrics, set_aside_metrics
 from molaugerino.training.checkpoint import CONFIG, ModelCard, save_model
+from molaugerino.training.defaults import resolved
 from molaugerino.training.evaluation import Result, describe_law, evaluate
 from molaugerino.training.folder import RUNS, SETTINGS, SPLITS
 from molaugerino.training.module import TrainingModule
@@ -63,6 +64,7 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
     console = console if console is not None and first else Console(stderr=True, quiet=not first)
     if first:
         refuse_used(config)
+    config = resolved(config)
     data = open_run_data(config, config.resume)
     if data.undetermined:
         share = f"{data.undetermined} of {len(data.loaded)} molecules"

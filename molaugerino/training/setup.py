@@ -63,7 +63,8 @@ class RunData:
         targets: what is predicted.
         packed: the set in the training frames.
         split: of the rows, those with a label.
-        epoch: the training rows of one pass, some of them more than once.
+        train: the rows that update weights: those kept for the law, too, where no law is learned.
+        epoch: the rows of one pass over these, some of them more than once.
         undetermined: molecules whose principal frame their shape does not determine.
     """
 
@@ -71,6 +72,7 @@ class RunData:
     targets: list[Target]
     packed: PackedData
     split: Split
+    train: np.ndarray
     epoch: np.ndarray
     undetermined: int
 
@@ -89,8 +91,9 @@ def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
     split = load_split(kept, loaded.id) if kept and kept.exists() else make_split(config, loaded)
     split = split.restricted(np.asarray(labelled.any(1)))
     check_labelled(split, labelled, targets, loaded.name)
-    epoch = np.repeat(split.train, repeats(labelled[split.train]))
-    return RunData(loaded, targets, packed, split, epoch, int(undetermined.sum()))
+    train = split.train if config.augment == "learned" else np.sort(np.concatenate([split.train, split.budget]))
+    epoch = np.repeat(train, repeats(labelled[train]))
+    return RunData(loaded, targets, packed, split, train, epoch, int(undetermined.sum()))
 
 
 def make_split(config: TrainConfig, molecules: MoleculeSet) -> Split:
@@ -151,7 +154,7 @@ def repeats(labelled: np.ndarray) -> np.ndarray:
 
 def make_card(config: TrainConfig, data: RunData) -> ModelCard:
     """What the model will be, but for the law it has yet to find."""
-    train = data.split.train
+    train = data.train
     seen = np.isin(data.loaded.owner, train)
     return ModelCard(
         targets=data.targets,
@@ -198,7 +201,7 @@ def make_augmented(config: TrainConfig, card: ModelCard, data: RunData) -> Augme
         "learned": law_start(config),
     }
     augmented = build(card, *start[config.augment])
-    train = data.packed.batch(torch.from_numpy(data.split.train))
+    train = data.packed.batch(torch.from_numpy(data.train))
     readout_of(augmented).fit_scale(train.x, train.y)
     return augmented
 
@@ -211,7 +214,7 @@ def readout_of(augmented: Augmented) -> Scaling:
 @torch.no_grad()
 def unexplained(augmented: Augmented, data: RunData) -> Tensor:
     """Training labels minus what is known before the network is asked, (molecules, channels), NaN without a label."""
-    batch = data.packed.batch(torch.from_numpy(data.split.train))
+    batch = data.packed.batch(torch.from_numpy(data.train))
     return batch.y - readout_of(augmented).baseline(batch.x)
 
 
@@ -295,7 +298,7 @@ def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> Training
     """Everything that is trained, at its start."""
     augmented = make_augmented(config, card, data)
     left = unexplained(augmented, data)
-    train, epoch = (torch.from_numpy(rows) for rows in (data.split.train, data.epoch))
+    train, epoch = (torch.from_numpy(rows) for rows in (data.train, data.epoch))
     loss = make_loss(left, data.targets, torch.searchsorted(train, epoch))
     best_constant = float(loss(left.nanmedian(0).values, left).mean())
     objective = make_objective(config, best_constant)

@@ -1,0 +1,41 @@
+"""What `auto` stands for: the network, augmentation and optimiser that suit the data and each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from molaugerino.config import LawConfig, TrainConfig
+from molaugerino.errors import UserError
+from molaugerino.models import BACKBONES
+
+EMBEDDED = ("xtb9",)
+COMPONENTS = ("_x", "_y", "_z")  # what a target ends with that changes when the molecule is turned
+
+
+def resolved(config: TrainConfig) -> TrainConfig:
+    """The settings with nothing left to choose.
+
+    On the embedded data, in the worlds, for components of vectors, and where something is said about a law, the network
+    knows nothing of symmetry, so that there is something to find. Else it is the one with the lowest error per minute
+    (benchmarks/race.py).
+
+    Raises:
+        UserError: where a law is to be learned of motions that the network respects anyhow.
+    """
+    optim, model, augment = config.optim, config.model, config.augment
+    if model == "auto":
+        a_law = augment not in ("auto", "none") or config.law != LawConfig() or config.objective != "budget"
+        component = any(name.partition("@")[0].endswith(COMPONENTS) for name in config.target)
+        free = config.data == EMBEDDED or config.world != "none" or component or a_law
+        model = "point-transformer" if free else "vector-transformer"
+    if optim.method == "auto":
+        optim = replace(optim, method="muon" if model == "vector-transformer" else "adamw")
+    knows = BACKBONES[model].symmetry.endswith("motions")
+    if augment == "auto":
+        augment = "none" if knows else "learned"
+    if augment in ("learned", "paper") and knows and (config.law.mirror is None or "all" in BACKBONES[model].symmetry):
+        raise UserError(
+            f"{model} respects rotations and translations whatever its weights: there is nothing for --augment "
+            f"{augment} to learn; leave it out, or take a network that knows nothing, such as --model point-transformer"
+        )
+    return replace(config, model=model, augment=augment, optim=optim)
