@@ -315,6 +315,41 @@ class DataConfig:
     """Folder to prepare."""
 
 
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """Train by a recipe, test, and show the error beside published ones.
+
+    A recipe is a TOML file of settings of train. The run and result.json, with versions and device, go to a folder.
+    """
+
+    suite: Annotated[Positional[Literal["qm9"]], arg(metavar="qm9")]
+    """What to benchmark: qm9."""
+    recipe: Annotated[str | None, _optional("NAME", "list them")] = None
+    """Name of a recipe that comes with molaugerino, or a TOML file."""
+    data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: as the recipe says)")] = ()
+    """Data sets, as for train."""
+    minutes: Annotated[float | None, _optional("M", "as the recipe says")] = None
+    """Training time instead of the recipe's."""
+    steps: Annotated[int | None, _optional("S", "as the recipe says")] = None
+    """Weight updates instead of the recipe's length."""
+    seed: int = 0
+    """Seed of weights, order and noise."""
+    out: Annotated[Path | None, _optional("DIR", "runs/qm9-RECIPE-SEED")] = None
+    """Folder of the run and its result."""
+    resume: bool = False
+    """Go on where the run in that folder was interrupted; start it where there is none."""
+    piece: Annotated[float | None, _optional("M", "to the end")] = None
+    """Stop after this many minutes, to go on with --resume."""
+
+    def __post_init__(self) -> None:
+        for name in ("minutes", "steps", "piece"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UserError(f"--{name} must be positive, got {value}")
+        if self.minutes is not None and self.steps is not None:
+            raise UserError("give one of --minutes and --steps")
+
+
 def to_toml(config: TrainConfig) -> str:
     """The settings as TOML, None left out (TOML has no null)."""
 

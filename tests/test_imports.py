@@ -26,6 +26,7 @@ LEVELS = {
     "training": 4,
     "predict": 5,
     "discover": 5,
+    "benchmark": 5,
     "cli": 6,
 }
 # networks are built for targets, and say what they predict in their units

@@ -10,7 +10,15 @@ from typing import Any
 
 import tyro
 
-from molaugerino.config import DataConfig, DiscoverConfig, EvaluateConfig, PredictConfig, TrainConfig, toml_arguments
+from molaugerino.config import (
+    BenchmarkConfig,
+    DataConfig,
+    DiscoverConfig,
+    EvaluateConfig,
+    PredictConfig,
+    TrainConfig,
+    toml_arguments,
+)
 from molaugerino.errors import UserError
 from molaugerino.version import __version__
 
@@ -20,6 +28,7 @@ VERBS: dict[str, Any] = {
     "discover": DiscoverConfig,
     "predict": PredictConfig,
     "data": DataConfig,
+    "benchmark": BenchmarkConfig,
 }
 LENGTHS = ("--minutes", "--epochs", "--steps")  # one on the command line replaces whichever the file has
 DESCRIPTION = """Molecular properties from networks that learn their symmetry from training data.
@@ -29,6 +38,7 @@ DESCRIPTION = """Molecular properties from networks that learn their symmetry fr
   molaugerino evaluate runs/NAME         its law and test errors
   molaugerino discover runs/NAME         which symmetries its label has
   molaugerino data fetch qm9             get QM9, once, to train on with --data qm9
+  molaugerino benchmark qm9              train by a recipe, and compare with published errors
   molaugerino VERB --help                all settings of a verb
 """
 

@@ -7,6 +7,7 @@ import io
 import math
 import signal
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -62,16 +63,25 @@ class ProgressLine(pl.Callback):
 
 
 class Keeper(pl.Callback):
-    """Writes the resumable checkpoint every so many steps, and at an interrupt, which soon ends the run."""
+    """Writes the resumable checkpoint every so many steps, and at an interrupt, which soon ends the run.
 
-    def __init__(self, folder: Path, every: int, data_sha256: str) -> None:
+    Args:
+        folder: of the run.
+        every: steps between two checkpoints.
+        data_sha256: of the data, checked when the run goes on.
+        pause: seconds after which the run is interrupted anyhow.
+    """
+
+    def __init__(self, folder: Path, every: int, data_sha256: str, pause: float = math.inf) -> None:
         self.path = folder / CHECKPOINT
         self.every = every
         self.data_sha256 = data_sha256
         self.interrupted = False
+        self.pause, self.began = pause, 0.0
         self._previous: Any = None
 
     def on_fit_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        self.began = time.monotonic()
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._interrupt)
 
@@ -86,6 +96,7 @@ class Keeper(pl.Callback):
     def on_train_batch_end(self, trainer: pl.Trainer, module: TrainingModule, *_: Any) -> None:
         # elements are drawn for several steps at once; a run can be taken up only where new ones are
         if trainer.global_step % module.law.every == 0:
+            self.interrupted |= time.monotonic() - self.began > self.pause
             of_any = trainer.strategy.reduce_boolean_decision(self.interrupted, all=False)  # one interrupt stops all
             self.interrupted = of_any
             trainer.should_stop |= of_any

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import time
 import warnings
@@ -47,12 +48,13 @@ class Run:
     results: list[Result]
 
 
-def train(config: TrainConfig, console: Console | None = None) -> Run | None:
+def train(config: TrainConfig, console: Console | None = None, pause: float = math.inf) -> Run | None:
     """Train a network with its law; with `config.resume`, go on where that run was interrupted.
 
     Args:
         config: the settings; of a resumed run, those in its folder.
         console: where progress is shown (default: standard error).
+        pause: minutes after which the run is interrupted, to be resumed.
 
     Returns:
         The finished run, None where it was interrupted (its folder can be resumed).
@@ -80,7 +82,7 @@ def train(config: TrainConfig, console: Console | None = None) -> Run | None:
         split = str(Path(config.split).resolve()) if config.split and config.split.endswith(".npz") else config.split
         settings = replace(config, data=sources, split=split, out=None, config=None)
         write_atomic(folder / SETTINGS, to_toml(settings))
-    finished = fit(module, config, data, folder, console)
+    finished = fit(module, config, data, folder, console, 60 * pause)
     if not finished:
         console.print(f"interrupted; go on with: molaugerino train --resume {folder}", soft_wrap=True)
         return None
@@ -174,8 +176,10 @@ def make_trainer(config: TrainConfig, steps: int | None, callbacks: list[pl.Call
     )
 
 
-def fit(module: TrainingModule, config: TrainConfig, data: RunData, folder: Path, console: Console) -> bool:
-    """Run the optimiser to the end of the schedule. Returns False where an interrupt ended it."""
+def fit(
+    module: TrainingModule, config: TrainConfig, data: RunData, folder: Path, console: Console, pause: float
+) -> bool:
+    """Run the optimiser to the end of the schedule. Returns False where an interrupt, or `pause` seconds, ended it."""
     checkpoint = folder / CHECKPOINT
     resuming = config.resume is not None and checkpoint.exists()
     if resuming:
@@ -183,7 +187,7 @@ def fit(module: TrainingModule, config: TrainConfig, data: RunData, folder: Path
             raise UserError(f"{data.loaded.name} changed since {folder} was begun; restore the data or start a new run")
         if is_first():
             set_aside_metrics(folder)
-    keeper = Keeper(folder, CHECKPOINT_EVERY * config.law.every, data.loaded.checksum)
+    keeper = Keeper(folder, CHECKPOINT_EVERY * config.law.every, data.loaded.checksum, pause)
     callbacks: list[pl.Callback] = [keeper, ProgressLine(console)]
     if config.optim.patience is not None:
         callbacks.append(EarlyStop(config.optim.patience))
