@@ -8,7 +8,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -48,13 +48,19 @@ class Run:
     results: list[Result]
 
 
-def train(config: TrainConfig, console: Console | None = None, pause: float = math.inf) -> Run | None:
+def train(
+    config: TrainConfig,
+    console: Console | None = None,
+    pause: float = math.inf,
+    callbacks: Sequence[pl.Callback] = (),
+) -> Run | None:
     """Train a network with its law; with `config.resume`, go on where that run was interrupted.
 
     Args:
         config: the settings; of a resumed run, those in its folder.
         console: where progress is shown (default: standard error).
         pause: minutes after which the run is interrupted, to be resumed.
+        callbacks: of Lightning, beside our own.
 
     Returns:
         The finished run, None where it was interrupted (its folder can be resumed).
@@ -82,7 +88,7 @@ def train(config: TrainConfig, console: Console | None = None, pause: float = ma
         split = str(Path(config.split).resolve()) if config.split and config.split.endswith(".npz") else config.split
         settings = replace(config, data=sources, split=split, out=None, config=None)
         write_atomic(folder / SETTINGS, to_toml(settings))
-    finished = fit(module, config, data, folder, console, 60 * pause)
+    finished = fit(module, config, data, folder, console, 60 * pause, callbacks)
     if not finished:
         console.print(f"interrupted; go on with: molaugerino train --resume {folder}", soft_wrap=True)
         return None
@@ -177,7 +183,13 @@ def make_trainer(config: TrainConfig, steps: int | None, callbacks: list[pl.Call
 
 
 def fit(
-    module: TrainingModule, config: TrainConfig, data: RunData, folder: Path, console: Console, pause: float
+    module: TrainingModule,
+    config: TrainConfig,
+    data: RunData,
+    folder: Path,
+    console: Console,
+    pause: float,
+    others: Sequence[pl.Callback],
 ) -> bool:
     """Run the optimiser to the end of the schedule. Returns False where an interrupt, or `pause` seconds, ended it."""
     checkpoint = folder / CHECKPOINT
@@ -188,7 +200,7 @@ def fit(
         if is_first():
             set_aside_metrics(folder)
     keeper = Keeper(folder, CHECKPOINT_EVERY * config.law.every, data.loaded.checksum, pause)
-    callbacks: list[pl.Callback] = [keeper, ProgressLine(console)]
+    callbacks: list[pl.Callback] = [keeper, ProgressLine(console), *others]
     if config.optim.patience is not None:
         callbacks.append(EarlyStop(config.optim.patience))
     with _quiet():
