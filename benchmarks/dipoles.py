@@ -12,10 +12,11 @@ from __future__ import annotations
 import argparse
 import csv
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from record import provenance, read, write
+from record import Job, cells, gather, provenance
 
 from molaugerino.config import TrainConfig
 from molaugerino.models import BACKBONES
@@ -34,8 +35,8 @@ def one(model: Any, seed: int, minutes: float, file: str) -> dict[str, Any]:
             raise KeyboardInterrupt
         with (out / "metrics.csv").open(newline="") as log:
             steps = max(int(row["step"]) for row in csv.DictReader(log)) + 1
-    facts = {"model": model, "symmetry": BACKBONES[model].symmetry, "seed": seed, "minutes": minutes, "steps": steps}
-    return facts | {"augment": settings["augment"], "law": run.law, "results": [r._asdict() for r in run.results]}
+    facts = {"symmetry": BACKBONES[model].symmetry, "steps": steps, "augment": settings["augment"]}
+    return facts | {"law": run.law, "results": [r._asdict() for r in run.results]}
 
 
 def main() -> None:
@@ -46,17 +47,19 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(BACKBONES), choices=list(BACKBONES))
     options = parser.parse_args()
     origin = provenance(options.seeds)
-    runs = read("dipoles").get("runs", [])
-    done = {(r["model"], r["seed"], r["minutes"]) for r in runs}
-    for seed in options.seeds:
-        for model in options.models:
-            if (model, seed, options.minutes) in done:
-                continue
-            runs.append(one(model, seed, options.minutes, options.file) | {"commit": origin["commit"]})
-            cells = {(r["frames"], r["copies"]): r["mae"] for r in runs[-1]["results"]}
-            shown = ", ".join(f"{f} x{c} {mae:.4f}" for (f, c), mae in cells.items())
-            print(f"{model} seed {seed}: {runs[-1]['steps']} steps, {shown}; {runs[-1]['law']['verdict']}", flush=True)
-            write("dipoles", origin | {"runs": runs})
+    jobs: list[Job] = [
+        (
+            {"model": model, "seed": seed, "minutes": options.minutes},
+            partial(one, model, seed, options.minutes, options.file),
+        )
+        for seed in options.seeds
+        for model in options.models
+    ]
+    gather("dipoles", origin, jobs, say)
+
+
+def say(run: dict[str, Any]) -> str:
+    return f"{run['model']} seed {run['seed']}: {run['steps']} steps, {cells(run)}; {run['law']['verdict']}"
 
 
 if __name__ == "__main__":

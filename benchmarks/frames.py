@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from record import provenance, read, write
+from record import Job, cells, gather, provenance
 
 from molaugerino.config import TrainConfig
 from molaugerino.training.run import train
@@ -25,8 +26,7 @@ def one(kind: Any, seed: int, steps: int) -> dict[str, Any]:
         run = train(TrainConfig(frames="principal", augment=kind, seed=seed, steps=steps, out=Path(folder) / "run"))
     if run is None:
         raise KeyboardInterrupt
-    results = [r._asdict() for r in run.results]
-    return {"augment": kind, "seed": seed, "steps": steps, "law": run.law, "results": results}
+    return {"law": run.law, "results": [r._asdict() for r in run.results]}
 
 
 def main() -> None:
@@ -35,16 +35,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     options = parser.parse_args()
     origin = provenance(options.seeds)
-    runs = read("frames").get("runs", [])
-    for seed in options.seeds:
-        for kind in KINDS:
-            if any((r["augment"], r["seed"], r["steps"]) == (kind, seed, options.steps) for r in runs):
-                continue
-            runs.append(one(kind, seed, options.steps) | {"commit": origin["commit"]})
-            cells = {(r["frames"], r["copies"]): r["mae"] for r in runs[-1]["results"]}
-            shown = ", ".join(f"{f} x{c} {mae:.4f}" for (f, c), mae in cells.items())
-            print(f"{kind} seed {seed}: {shown} eV; {runs[-1]['law']['verdict']}", flush=True)
-            write("frames", origin | {"runs": runs})
+    jobs: list[Job] = [
+        ({"augment": kind, "seed": seed, "steps": options.steps}, partial(one, kind, seed, options.steps))
+        for seed in options.seeds
+        for kind in KINDS
+    ]
+    gather("frames", origin, jobs, lambda r: f"{r['augment']} seed {r['seed']}: {cells(r)} eV; {r['law']['verdict']}")
 
 
 if __name__ == "__main__":

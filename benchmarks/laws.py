@@ -14,10 +14,11 @@ import argparse
 import csv
 import math
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from record import provenance, read, write
+from record import Job, gather, provenance
 
 from molaugerino.config import DEFAULT_MINUTES, TrainConfig
 from molaugerino.training.run import train
@@ -36,9 +37,6 @@ def one(label: str, seed: int, minutes: float) -> dict[str, Any]:
         with (run.folder / "metrics.csv").open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row[ROTATION]]
     return {
-        "label": label,
-        "seed": seed,
-        "minutes": minutes,
         "mean_rotation_rad": math.radians(run.law["parts"]["rotation angle"]["mean"]),
         "law": run.law,
         "results": [r._asdict() for r in run.results],
@@ -53,18 +51,19 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=LABELS, choices=LABELS)
     options = parser.parse_args()
     origin = provenance(options.seeds)
-    runs = read("laws").get("runs", [])
-    for seed in options.seeds:
-        for label in options.only:
-            if any((r["label"], r["seed"], r["minutes"]) == (label, seed, options.minutes) for r in runs):
-                continue
-            runs.append(one(label, seed, options.minutes) | {"commit": origin["commit"]})
-            law = runs[-1]["law"]
-            turn, shift = law["parts"]["rotation angle"], law["parts"]["translation"]
-            shown = f"rotation {turn['width']:.1f} degree ({turn['nats']:.3f} nats from Haar)"
-            shown += f", mean {runs[-1]['mean_rotation_rad']:.3f} rad, translation {shift['width']:.2f} A"
-            print(f"{label} seed {seed}: {shown}; {law['verdict']}", flush=True)
-            write("laws", origin | {"runs": runs})
+    jobs: list[Job] = [
+        ({"label": label, "seed": seed, "minutes": options.minutes}, partial(one, label, seed, options.minutes))
+        for seed in options.seeds
+        for label in options.only
+    ]
+    gather("laws", origin, jobs, say)
+
+
+def say(run: dict[str, Any]) -> str:
+    turn, shift = run["law"]["parts"]["rotation angle"], run["law"]["parts"]["translation"]
+    shown = f"rotation {turn['width']:.1f} degree ({turn['nats']:.3f} nats from Haar)"
+    shown += f", mean {run['mean_rotation_rad']:.3f} rad, translation {shift['width']:.2f} A"
+    return f"{run['label']} seed {run['seed']}: {shown}; {run['law']['verdict']}"
 
 
 if __name__ == "__main__":

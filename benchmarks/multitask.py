@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import argparse
 import csv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from record import provenance, read, write
+from record import Job, gather, provenance
 
 from molaugerino.cli.train import resumed
 from molaugerino.config import OptimConfig, TrainConfig
@@ -68,19 +69,22 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12000)
     options = parser.parse_args()
     origin = provenance(options.seeds)
-    runs = read("multitask").get("runs", [])
-    done = {(r["arm"], r["seed"], r["steps"]) for r in runs}
-    for seed in options.seeds:
-        for arm, steps in (("all", options.steps), *(("alone", options.steps // k) for k in SHORTER)):
-            if (arm, seed, steps) in done:
-                continue
-            run = one(arm, seed, steps, options.folder)
-            cells = [r._asdict() for r in run.results if r.method == METHOD]
-            facts = {"arm": arm, "seed": seed, "steps": steps, "valid_loss": last_valid_loss(run.folder)}
-            runs.append(facts | {"results": cells, "commit": origin["commit"]})
-            write("multitask", origin | {"runs": runs})
-            shown = {r["target"]: r["mae"] for r in cells if r["frames"] == "stored"}
-            print(f"{arm} seed {seed}, {steps} steps: {shown}", flush=True)
+    jobs: list[Job] = [
+        ({"arm": arm, "seed": seed, "steps": steps}, partial(measured, arm, seed, steps, options.folder))
+        for seed in options.seeds
+        for arm, steps in (("all", options.steps), *(("alone", options.steps // k) for k in SHORTER))
+    ]
+    gather("multitask", origin, jobs, lambda r: f"{r['arm']} seed {r['seed']}, {r['steps']} steps: {errors(r)}")
+
+
+def measured(arm: str, seed: int, steps: int, folder: Path) -> dict[str, Any]:
+    run = one(arm, seed, steps, folder)
+    cells = [r._asdict() for r in run.results if r.method == METHOD]
+    return {"valid_loss": last_valid_loss(run.folder), "results": cells}
+
+
+def errors(run: dict[str, Any]) -> dict[str, float]:
+    return {r["target"]: r["mae"] for r in run["results"] if r["frames"] == "stored"}
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ import json
 import math
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from record import provenance, read, write
+from record import Job, gather, provenance
 
 from molaugerino.augment import Augmented
 from molaugerino.config import TrainConfig
@@ -38,6 +39,7 @@ from molaugerino.training.setup import make_augmented, open_run_data
 TARGET = "gap"
 TEST, VALID, BUDGET = 2500, 1000, 1000
 TURNS = 16
+SPLIT, ARRAYS = "split.npz", "rival.npz"
 OURS: dict[str, dict[str, Any]] = {"default": {}, "learned": {"augment": "learned"}}
 RIVALS = ("painn", "schnet")
 
@@ -50,9 +52,9 @@ def split_of(n: int) -> Split:
     return Split(rest, budget, valid, test)
 
 
-def ours(name: str, seed: int, minutes: float, file: str, split: Path, folder: Path) -> dict[str, Any]:
+def ours(name: str, seed: int, minutes: float, file: str, place: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {"data": (file,), "target": (TARGET,), "minutes": minutes, "seed": seed}
-    config = resolved(TrainConfig(split=str(split), out=folder / "run", **settings, **OURS[name]))
+    config = resolved(TrainConfig(split=str(place / SPLIT), out=place / f"{name}-{seed}", **settings, **OURS[name]))
     run = train(config)
     if run is None:
         raise KeyboardInterrupt
@@ -101,11 +103,11 @@ def parts_of(x: Molecules) -> list[Molecules]:
     return [Molecules(*fields) for fields in zip(*(field.split(100) for field in x), strict=True)]
 
 
-def rival(name: str, seed: int, minutes: float, python: str, arrays: Path, folder: Path) -> dict[str, Any]:
+def rival(name: str, seed: int, minutes: float, python: str, place: Path) -> dict[str, Any]:
     script = Path(__file__).parent / "schnetpack_rival.py"
     options = ["--minutes", str(minutes), "--seed", str(seed), "--threads", str(torch.get_num_threads())]
-    out = folder / "rival.json"
-    subprocess.run([python, str(script), str(arrays), name, *options, "--out", str(out)], check=True)
+    out = place / "rival.json"
+    subprocess.run([python, str(script), str(place / ARRAYS), name, *options, "--out", str(out)], check=True)
     return json.loads(out.read_text())
 
 
@@ -117,15 +119,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options = parser.parse_args()
     origin = provenance(options.seeds)
-    runs = read("race").get("runs", [])
-    done = {(r["name"], r["seed"], r["minutes"]) for r in runs}
     molecules = open_joined((options.file,))
     split = split_of(len(molecules))
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
-        save_split(split, place / "split.npz", molecules.id)
+        save_split(split, place / SPLIT, molecules.id)
         np.savez(
-            place / "rival.npz",
+            place / ARRAYS,
             num_atoms=molecules.num_atoms,
             z=molecules.atomic_numbers,
             pos=molecules.positions,
@@ -134,20 +134,16 @@ def main() -> None:
             valid=split.valid,
             test=split.test,
         )
+        jobs: list[Job] = []
         for seed in options.seeds:
-            for name in (*OURS, *RIVALS):
-                if (name, seed, options.minutes) in done:
-                    continue
-                folder = place / f"{name}-{seed}"
-                folder.mkdir()
-                if name in OURS:
-                    found = ours(name, seed, options.minutes, options.file, place / "split.npz", folder)
-                else:
-                    found = rival(name, seed, options.minutes, options.rival_python, place / "rival.npz", folder)
-                facts = {"name": name, "seed": seed, "minutes": options.minutes, "commit": origin["commit"]}
-                runs.append(facts | found)
-                write("race", origin | {"runs": runs})
-                print(f"{name} seed {seed}: test MAE {1000 * found['test_mae']:.1f} meV", flush=True)
+            given = seed, options.minutes
+            for name in OURS:
+                work = partial(ours, name, *given, options.file, place)
+                jobs.append(({"name": name, "seed": seed, "minutes": options.minutes}, work))
+            for name in RIVALS:
+                work = partial(rival, name, *given, options.rival_python, place)
+                jobs.append(({"name": name, "seed": seed, "minutes": options.minutes}, work))
+        gather("race", origin, jobs, lambda r: f"{r['name']} seed {r['seed']}: test MAE {1000 * r['test_mae']:.1f} meV")
 
 
 if __name__ == "__main__":

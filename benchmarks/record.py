@@ -6,6 +6,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,25 @@ def write(name: str, content: dict[str, Any]) -> Path:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(content, indent=1) + "\n")
     return path
+
+
+Job = tuple[dict[str, Any], Callable[[], dict[str, Any]]]  # facts that tell a run from the others, and the run
+
+
+def gather(name: str, origin: dict[str, Any], jobs: Iterable[Job], say: Callable[[dict[str, Any]], str]) -> None:
+    """Do the jobs whose runs are not in results/NAME.json yet, and write that file after each."""
+    runs = read(name).get("runs", [])
+    for facts, job in jobs:
+        if any(all(run.get(key) == value for key, value in facts.items()) for run in runs):
+            continue
+        runs.append(facts | job() | {"commit": origin["commit"]})
+        write(name, origin | {"runs": runs})
+        print(say(runs[-1]), flush=True)
+
+
+def cells(run: dict[str, Any], scale: float = 1.0) -> str:
+    """The test errors of a run in one line."""
+    return ", ".join(f"{r['frames']} x{r['copies']} {scale * r['mae']:.4g}" for r in run["results"])
 
 
 def read(name: str) -> dict[str, Any]:

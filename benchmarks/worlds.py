@@ -19,12 +19,13 @@ import math
 import tempfile
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from record import provenance, read, write
+from record import gather, provenance
 from rich.console import Console
 
 from molaugerino import symmetry
@@ -146,10 +147,6 @@ def one(world: Any, kind: str, seed: int, steps: int, data: Path) -> dict[str, A
     residual = run.results[0].mae or math.inf
     share = contribution(config)
     return {
-        "world": world,
-        "law": kind,
-        "seed": seed,
-        "steps": steps,
         "minutes": round(minutes, 2),
         "judged": judged(law, World(world, seed), kind == "box"),
         "residual": residual,
@@ -170,8 +167,6 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="such as field/found")
     options = parser.parse_args()
     origin = provenance(options.seeds)
-    runs = read("worlds").get("runs", [])
-    done = {(r["world"], r["law"], r["seed"], r["steps"]) for r in runs}
     jobs = []
     for seed in range(FIRST, FIRST + options.seeds):
         for world, kind in PLAN:
@@ -183,16 +178,14 @@ def main() -> None:
     jobs = found + [job for job in jobs if job[1] != "found"]  # what is claimed before what it is compared with
     with tempfile.TemporaryDirectory() as folder:
         data = small_molecules(Path(folder))
-        for job in jobs:
-            if job in done:
-                continue
-            run = one(*job, data)
-            runs.append(run | {"commit": origin["commit"]})
-            shown = ", ".join(f"{k} {v:.3g}" for k, v in run["judged"].items() if isinstance(v, float))
-            print(f"{run['world']}/{run['law']} seed {run['seed']} ({run['minutes']} min): {shown}; ", end="")
-            part = run["contribution"] or math.nan
-            print(f"residual {run['residual']:.3g} of {part:.3g}; {run['verdict']}", flush=True)
-            write("worlds", origin | {"runs": runs})
+        keys = ("world", "law", "seed", "steps")
+        gather("worlds", origin, [(dict(zip(keys, job, strict=True)), partial(one, *job, data)) for job in jobs], say)
+
+
+def say(run: dict[str, Any]) -> str:
+    shown = ", ".join(f"{k} {v:.3g}" for k, v in run["judged"].items() if isinstance(v, float))
+    head = f"{run['world']}/{run['law']} seed {run['seed']} ({run['minutes']} min): {shown}; "
+    return head + f"residual {run['residual']:.3g} of {run['contribution'] or math.nan:.3g}; {run['verdict']}"
 
 
 if __name__ == "__main__":
