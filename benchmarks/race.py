@@ -1,11 +1,17 @@
 """The lowest error for the minutes: our defaults against SchNetPack's PaiNN and SchNet, on one CPU, one after another.
 
-    python benchmarks/race.py FILE --rival-python rival/bin/python [--minutes 10] [--seeds 0 1 2]
+    python benchmarks/race.py FILE ... --rival-python rival/bin/python [--target gap] [--minutes 10] [--seeds 0 1 2]
+        [--names default learned painn schnet] [--molecules N] [--result race]
 
-FILE is qm9_b3lyp_gap.npz: B3LYP gaps. 2,500 random molecules are tested, the same for all; 1,000 validate; the rest
-trains. `default` is `molaugerino train --data FILE --target gap --minutes M`; `learned` the best network that knows
-nothing of symmetry, under a learned law. The rival's environment is described in schnetpack_rival.py. Runs that are
-already in results/race.json are kept. Nothing else should run beside it.
+2,500 random molecules are tested, the same for all; 1,000 validate; the rest trains, or N of it. `default` is
+`molaugerino train --data FILE ... --target TARGET --minutes M`; `learned` the best network that knows nothing of
+symmetry, under a learned law. The rival's environment is described in schnetpack_rival.py. The three comparisons are
+
+    race.py qm9_b3lyp_gap.npz                                                        B3LYP gap, ten minutes
+    race.py qm9_g4mp2_0*.npz --target g4mp2_atomization_energy --minutes 20 --names default painn --result race_g4mp2
+    the same with --minutes 60 --names default; with --molecules 1000 and 10000: the learning curve
+
+Runs that are already in results/RESULT.json are kept. Nothing else should run beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ import json
 import math
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +33,8 @@ from record import Job, gather, provenance
 
 from molaugerino.augment import Augmented
 from molaugerino.config import TrainConfig
-from molaugerino.datasets import Batch, Split, open_joined, save_split
+from molaugerino.datasets import Batch, MoleculeSet, Split, Target, open_joined, save_split
+from molaugerino.datasets.units import factor
 from molaugerino.distributions import HaarBall
 from molaugerino.groups import SO3
 from molaugerino.models import BACKBONES
@@ -36,25 +44,55 @@ from molaugerino.training.defaults import resolved
 from molaugerino.training.run import train
 from molaugerino.training.setup import make_augmented, open_run_data
 
-TARGET = "gap"
 TEST, VALID, BUDGET = 2500, 1000, 1000
 TURNS = 16
-SPLIT, ARRAYS = "split.npz", "rival.npz"
 OURS: dict[str, dict[str, Any]] = {"default": {}, "learned": {"augment": "learned"}}
 RIVALS = ("painn", "schnet")
 
 
-def split_of(n: int) -> Split:
+@dataclass(frozen=True)
+class Course:
+    """What all of them run: the data, and where they lie for either side."""
+
+    files: tuple[str, ...]
+    target: Target
+    split: Path
+    arrays: Path
+    place: Path
+
+
+def split_of(n: int, molecules: int | None) -> Split:
     """The same for every seed: seeds are of weights and order."""
     order = np.random.default_rng(0).permutation(n)
-    parts = np.split(order, np.cumsum([TEST, VALID, BUDGET]))
-    test, valid, budget, rest = (np.sort(part) for part in parts)
-    return Split(rest, budget, valid, test)
+    test, valid, budget, rest = np.split(order, np.cumsum([TEST, VALID, BUDGET]))
+    if molecules is not None:  # a twentieth of them for the law
+        kept = np.concatenate([budget, rest])[:molecules]
+        budget, rest = np.split(kept, [min(BUDGET, molecules // 20)])
+    return Split(*(np.sort(part) for part in (rest, budget, valid, test)))
 
 
-def ours(name: str, seed: int, minutes: float, file: str, place: Path) -> dict[str, Any]:
-    settings: dict[str, Any] = {"data": (file,), "target": (TARGET,), "minutes": minutes, "seed": seed}
-    config = resolved(TrainConfig(split=str(place / SPLIT), out=place / f"{name}-{seed}", **settings, **OURS[name]))
+def lay_out(files: list[str], label: str, molecules: int | None, place: Path) -> Course:
+    data: MoleculeSet = open_joined(files)
+    (target,) = data.targets(label)
+    split = split_of(len(data), molecules)
+    save_split(split, place / "split.npz", data.id)
+    np.savez(
+        place / "rival.npz",
+        num_atoms=data.num_atoms,
+        z=data.atomic_numbers,
+        pos=data.positions,
+        y=data.values(target).ravel(),
+        train=np.concatenate([split.train, split.budget]),
+        valid=split.valid,
+        test=split.test,
+    )
+    return Course(tuple(files), target, place / "split.npz", place / "rival.npz", place)
+
+
+def ours(course: Course, name: str, seed: int, minutes: float) -> dict[str, Any]:
+    settings: dict[str, Any] = {"data": course.files, "target": (course.target.name,), "split": str(course.split)}
+    settings |= {"minutes": minutes, "seed": seed, "out": course.place / f"{name}-{seed}-{minutes}"}
+    config = resolved(TrainConfig(**settings, **OURS[name]))
     run = train(config)
     if run is None:
         raise KeyboardInterrupt
@@ -64,14 +102,16 @@ def ours(name: str, seed: int, minutes: float, file: str, place: Path) -> dict[s
     torch.manual_seed(seed)
     untrained = make_augmented(config, card, data).eval()
     with (run.folder / "metrics.csv").open(newline="") as log:
-        rows = list(csv.DictReader(log))
+        steps = max(int(row["step"]) for row in csv.DictReader(log)) + 1
     cells = [r._asdict() for r in run.results]
     best = max(r["copies"] for r in cells)
     return {
-        "network": card.model,
+        "model": card.model,
         "symmetry": BACKBONES[card.model].symmetry,
         "parameters": sum(p.numel() for p in augmented.model.parameters()),
-        "steps": max(int(row["step"]) for row in rows) + 1,
+        "steps": steps,
+        "epochs": steps * config.optim.batch / len(data.epoch),
+        "unit": course.target.unit,
         "test_mae": next(r["mae"] for r in cells if (r["frames"], r["copies"]) == ("stored", best)),
         "results": cells,
         "law": run.law,
@@ -84,18 +124,17 @@ def ours(name: str, seed: int, minutes: float, file: str, place: Path) -> dict[s
 def orientation(augmented: Augmented, test: Batch) -> dict[str, float]:
     """What turning the molecules does: E (f(g x) - y)^2 = E (mean - y)^2 + spread^2 over Haar-random g, exactly.
 
-    In eV; `outputs` is the standard deviation of the mean prediction from molecule to molecule.
+    In the unit of the label; `outputs` is the standard deviation of the mean prediction from molecule to molecule.
     """
     turns = HaarBall(SO3, width=math.pi).sample((TURNS,), torch.Generator().manual_seed(0)).detach()
     each = torch.cat([augmented.each(part, turns) for part in parts_of(test.x)], 1)[..., 0]  # (turns, molecules)
-    mean = each.mean(0)
-    left, spread = (mean - test.y[:, 0]).square().mean().sqrt(), (each - mean).square().mean().sqrt()
+    y, mean = test.y[:, 0], each.mean(0)
     return {
-        "rmse_of_mean": float(left),
-        "spread": float(spread),
+        "rmse_of_mean": float((mean - y).square().mean().sqrt()),
+        "spread": float((each - mean).square().mean().sqrt()),
         "outputs": float(mean.std()),
-        "mae_one_turn": float((each - test.y[:, 0]).abs().mean()),
-        "mae_of_mean": float((mean - test.y[:, 0]).abs().mean()),
+        "mae_one_turn": float((each - y).abs().mean()),
+        "mae_of_mean": float((mean - y).abs().mean()),
     }
 
 
@@ -103,47 +142,42 @@ def parts_of(x: Molecules) -> list[Molecules]:
     return [Molecules(*fields) for fields in zip(*(field.split(100) for field in x), strict=True)]
 
 
-def rival(name: str, seed: int, minutes: float, python: str, place: Path) -> dict[str, Any]:
+def rival(course: Course, python: str, name: str, seed: int, minutes: float) -> dict[str, Any]:
     script = Path(__file__).parent / "schnetpack_rival.py"
-    options = ["--minutes", str(minutes), "--seed", str(seed), "--threads", str(torch.get_num_threads())]
-    out = place / "rival.json"
-    subprocess.run([python, str(script), str(place / ARRAYS), name, *options, "--out", str(out)], check=True)
-    return json.loads(out.read_text())
+    out = course.place / f"{name}-{seed}-{minutes}.json"
+    options = ["--pooled", "sum" if course.target.readout == "sum" else "avg", "--minutes", str(minutes)]
+    options += ["--seed", str(seed), "--threads", str(torch.get_num_threads()), "--out", str(out)]
+    subprocess.run([python, str(script), str(course.arrays), name, *options], check=True)
+    return json.loads(out.read_text()) | {"unit": course.target.unit}
+
+
+def say(run: dict[str, Any]) -> str:
+    mae = 1000 * factor(run["unit"], "eV") * run["test_mae"]
+    return f"{run['name']} seed {run['seed']}, {run['minutes']} min: test MAE {mae:.1f} meV, {run['epochs']:.1f} epochs"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file")
-    parser.add_argument("--rival-python", required=True)
+    parser.add_argument("files", nargs="+")
+    parser.add_argument("--rival-python", help="of an environment with schnetpack")
+    parser.add_argument("--target", default="gap")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--names", nargs="+", default=[*OURS, *RIVALS], choices=[*OURS, *RIVALS])
+    parser.add_argument("--molecules", type=int, help="to train on (default: all)")
+    parser.add_argument("--result", default="race")
     options = parser.parse_args()
-    origin = provenance(options.seeds)
-    molecules = open_joined((options.file,))
-    split = split_of(len(molecules))
+    if options.rival_python is None and set(options.names) & set(RIVALS):
+        parser.error("--rival-python is needed for painn and schnet; or leave them out of --names")
     with tempfile.TemporaryDirectory() as scratch:
-        place = Path(scratch)
-        save_split(split, place / SPLIT, molecules.id)
-        np.savez(
-            place / ARRAYS,
-            num_atoms=molecules.num_atoms,
-            z=molecules.atomic_numbers,
-            pos=molecules.positions,
-            y=molecules.values(molecules.targets(TARGET)[0]).ravel(),
-            train=np.concatenate([split.train, split.budget]),
-            valid=split.valid,
-            test=split.test,
-        )
+        course = lay_out(options.files, options.target, options.molecules, Path(scratch))
         jobs: list[Job] = []
         for seed in options.seeds:
-            given = seed, options.minutes
-            for name in OURS:
-                work = partial(ours, name, *given, options.file, place)
-                jobs.append(({"name": name, "seed": seed, "minutes": options.minutes}, work))
-            for name in RIVALS:
-                work = partial(rival, name, *given, options.rival_python, place)
-                jobs.append(({"name": name, "seed": seed, "minutes": options.minutes}, work))
-        gather("race", origin, jobs, lambda r: f"{r['name']} seed {r['seed']}: test MAE {1000 * r['test_mae']:.1f} meV")
+            for name in options.names:
+                facts = {"name": name, "seed": seed, "minutes": options.minutes, "molecules": options.molecules}
+                side = partial(ours, course) if name in OURS else partial(rival, course, options.rival_python)
+                jobs.append((facts, partial(side, name, seed, options.minutes)))
+        gather(options.result, provenance(options.seeds), jobs, say)
 
 
 if __name__ == "__main__":

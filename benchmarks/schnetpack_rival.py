@@ -125,7 +125,7 @@ def main() -> None:
                 break
     model.load_state_dict(kept)
     result = {
-        "model": f"schnetpack-{options.name}",
+        "model": f"SchNetPack {options.name}",
         "parameters": sum(p.numel() for p in model.parameters()),
         "seed": options.seed,
         "minutes": options.minutes,
