@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from molaugerino.datasets.targets import MAX_Z, Target
-from molaugerino.models.pairs import Gaussians, Pairs, pairs_of
+from molaugerino.models.pairs import Gaussians, pairs_of
 from molaugerino.models.readout import Readout
 from molaugerino.spaces import as_padded
 
@@ -17,58 +17,51 @@ RADIAL = 33
 
 
 class Block(nn.Module):
-    """One exchange between all atoms, with e_ij what attention knows of a distance:
+    """One exchange between all atoms, per head:
 
-        h_i += W sum_j a_ij value_j,                        a_ij = softmax_j (q_i k_j + bias(e_ij)), one per head
-        v_i += sum_j w_ij (b_ij u_ij m_j + c_ij v_j),       b_ij, c_ij linear in e_ij, one per head
+        h_i += W sum_j a_ij value_j,                        a_ij = softmax_j (q_i k_j + bias_ij)
+        v_i += sum_j turned_ij u_ij m_j + passed_ij v_j
         h_i += W <L v_i, R v_i>
         h_i += MLP(h_i)
 
-    u_ij is the unit vector from i to j, w_ij the weight that fades out at the cutoff; q, k, value and m are linear in
-    the normalised h, L and R linear maps among the channels of v. Each head has the same number of channels of h as
-    of v.
+    bias, turned and passed are what heads see of a distance, u_ij is the unit vector from i to j; q, k, value and m are
+    linear in the normalised h, L and R linear maps among the channels of v.
     """
 
-    def __init__(self, width: int, heads: int, pair: int) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.project = nn.Linear(width, 4 * width)  # q, k, value, m
-        self.of_pair = nn.Linear(pair, 3 * heads)  # bias, b, c
         self.out = nn.Linear(width, width)
         self.mix = nn.Linear(width, 2 * width, bias=False)  # L, R
-        self.lengths = nn.Linear(width, width)
+        self.products = nn.Linear(width, width)
         self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
 
     def forward(
         self,
         h: Float[Tensor, "b n width"],
-        v: Float[Tensor, "b heads 3 n channels"] | None,
-        e: Float[Tensor, "b n n pair"],
-        unit: Float[Tensor, "b 1 3 n n"],
-        pairs: Pairs,
+        v: Float[Tensor, "b heads n 3 channels"] | None,
+        seen: tuple[Tensor, Tensor, Tensor],
+        unit: Float[Tensor, "b 1 n 3 n"],
         mask: Bool[Tensor, "b n"],
-    ) -> tuple[Float[Tensor, "b n width"], Float[Tensor, "b heads 3 n channels"]]:
+    ) -> tuple[Float[Tensor, "b n width"], Float[Tensor, "b heads n 3 channels"]]:
         b, n, width = h.shape
+        bias, turned, passed = seen  # (b, heads, n, n) each
         q, k, value, m = self.project(self.norm1(h)).reshape(b, n, 4, self.heads, -1).permute(2, 0, 3, 1, 4)
-        bias, turned, passed = self.of_pair(e).permute(0, 3, 1, 2).chunk(3, 1)  # (b, heads, n, n) each
         logits = q @ k.mT * q.shape[-1] ** -0.5 + bias
         attention = logits.masked_fill(~mask[:, None, None, :], -1e9).softmax(-1)
         update = self.out((attention @ value).transpose(1, 2).reshape(b, n, width))
-
-        fading = pairs.weight.unsqueeze(1)
-        arrows = ((turned * fading).unsqueeze(2) * unit).flatten(2, 3) @ m  # (b, heads, 3 n, channels)
-        exchanged = arrows.unflatten(2, (3, n))
-        if v is not None:
-            exchanged = exchanged + v + (passed * fading).unsqueeze(2) @ v
-        left, right = self.mix(channels_last(exchanged)).chunk(2, -1)
-        h = h + update + self.lengths((left * right).sum(2))
-        return h + self.mlp(self.norm2(h)), exchanged
+        arrows = ((turned.unsqueeze(3) * unit).flatten(2, 3) @ m).reshape(b, self.heads, n, 3, -1)
+        v = arrows if v is None else v + arrows + (passed @ v.flatten(3)).reshape(arrows.shape)
+        left, right = self.mix(channels_last(v)).chunk(2, -1)
+        h = h + update + self.products((left * right).sum(2))
+        return h + self.mlp(self.norm2(h)), v
 
 
-def channels_last(v: Float[Tensor, "b heads 3 n channels"]) -> Float[Tensor, "b n 3 width"]:
+def channels_last(v: Float[Tensor, "b heads n 3 channels"]) -> Float[Tensor, "b n 3 width"]:
     """The channels of all heads side by side."""
-    return v.permute(0, 3, 2, 1, 4).flatten(3)
+    return v.permute(0, 2, 3, 1, 4).flatten(3)
 
 
 class VectorTransformer(nn.Module):
@@ -108,16 +101,26 @@ class VectorTransformer(nn.Module):
         self.cutoff = cutoff
         self.embedding = nn.Embedding(MAX_Z + 1, width, padding_idx=0)
         self.radial = Gaussians(FARTHEST, RADIAL)
-        self.pairs = nn.Sequential(nn.Linear(RADIAL, 2 * pair), nn.SiLU(), nn.Linear(2 * pair, pair), nn.SiLU())
-        self.blocks = nn.ModuleList(Block(width, heads, pair) for _ in range(depth))
+        self.seen = (3, depth, heads)
+        self.pairs = nn.Sequential(
+            nn.Linear(RADIAL, 2 * pair),
+            nn.SiLU(),
+            nn.Linear(2 * pair, pair),
+            nn.SiLU(),
+            nn.Linear(pair, 3 * depth * heads),
+        )
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.readout = Readout(width, targets, "equivariant")
 
     def forward(self, x: Any) -> Float[Tensor, "molecules channels"]:
         x = as_padded(x)
         pairs = pairs_of(x, self.cutoff)
-        e = self.pairs(self.radial(pairs.distance))
-        unit = (pairs.arrow / pairs.distance.unsqueeze(-1)).permute(0, 3, 1, 2).unsqueeze(1)
+        unit = (pairs.arrow / pairs.distance.unsqueeze(-1)).mT.unsqueeze(1)  # (b, 1, n, 3, n)
+        seen = self.pairs(self.radial(pairs.distance)).permute(0, 3, 1, 2)
+        seen = seen.reshape(len(seen), *self.seen, *seen.shape[-2:])
+        fading = pairs.weight[:, None, None]
+        bias, turned, passed = seen[:, 0], seen[:, 1] * fading, seen[:, 2] * fading  # (b, depth, heads, n, n) each
         h, v = self.embedding(x.z), None
-        for block in self.blocks:
-            h, v = block(h, v, e, unit, pairs, x.mask)
+        for k, block in enumerate(self.blocks):
+            h, v = block(h, v, (bias[:, k], turned[:, k], passed[:, k]), unit, x.mask)
         return self.readout(h, x, None if v is None else channels_last(v))
