@@ -12,3 +12,4 @@ from molaugerino.models.registry import Backbone as Backbone
 from molaugerino.models.registry import make_network as make_network
 from molaugerino.models.scaling import Scaling as Scaling
 from molaugerino.models.schnet import SchNet as SchNet
+from molaugerino.models.vector_transformer import VectorTransformer as VectorTransformer

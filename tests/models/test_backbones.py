@@ -130,6 +130,18 @@ def test_it_respects_what_it_says_and_nothing_else(name, net, kind):
         assert worst < 1e-10 if kind in KEPT[BACKBONES[name].symmetry] else worst > 1e-3, target.name
 
 
+def test_units_stay_in_full_precision_under_autocast(net):
+    """References of ten thousand times what the network adds are not rounded to two digits."""
+    net = net.float()
+    net.readout.reference[:, 1] += 1e4
+    x = molecules(dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        coarse = net(x)
+    assert coarse.dtype == torch.float32
+    assert not torch.equal(coarse, net(x))
+    assert (coarse - net(x))[:, :2].abs().max() < 1  # of energies of 60,000
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_gradients_are_finite_where_atoms_meet_and_for_one_two_and_symmetric_ones(net, dtype):
     """Coincident atoms, a single one, a linear molecule, a square and a tetrahedron."""
