@@ -28,10 +28,17 @@ ModelName = Literal[
     "schnet",
     "painn",
     "vector-transformer",
+    "vector-transformer-absolute",
     "frame-averaging",
     "canonical",
 ]
-ATTENTIVE = ("point-transformer", "vector-transformer", "frame-averaging", "canonical")
+ATTENTIVE = (
+    "point-transformer",
+    "vector-transformer",
+    "vector-transformer-absolute",
+    "frame-averaging",
+    "canonical",
+)
 
 
 @dataclass(frozen=True)
@@ -131,10 +138,10 @@ class TrainConfig:
     torchmd: 110k/10k/rest; cormorant: 100,000/17,748/13,083), or a .npz file, such as splits.npz of another run."""
     model: ModelName | Literal["auto"] = "auto"
     """The network, and what it cannot but respect. auto: vector-transformer, which has the lowest error per minute;
-    point-transformer for the embedded data, in worlds, and where a law is to be learned. point-transformer, graph:
-    nothing. graph-relative: translations. schnet, painn, vector-transformer: rotations, translations, reflections; the
-    last two have vectors inside, too. frame-averaging, canonical: a transformer in the principal axes, or in a frame
-    that is learned: rotations and translations."""
+    point-transformer for the embedded data, in worlds, and where a law is to be learned. point-transformer, graph,
+    vector-transformer-absolute: nothing. graph-relative: translations. schnet, painn, vector-transformer: rotations,
+    translations, reflections; the last two have vectors inside, too. frame-averaging, canonical: a transformer in the
+    principal axes, or in a frame that is learned: rotations and translations."""
     augment: Literal["auto", "none", "fixed", "learned", "paper"] = "auto"
     """auto: learned; none where the network respects rotations and translations anyhow. none: the network alone.
     fixed: all rotations and the widest translations. learned: found in training. paper: Augerino as published for

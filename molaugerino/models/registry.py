@@ -44,6 +44,10 @@ def _transformer(targets: list[Target], net: NetConfig) -> PointTransformer:
     return PointTransformer(targets, net.width, net.depth, net.heads, net.pair, net.pairwise)
 
 
+def _vector_transformer(targets: list[Target], net: NetConfig, absolute: bool = False) -> VectorTransformer:
+    return VectorTransformer(targets, net.width, net.depth, net.heads, net.pair, net.cutoff, absolute)
+
+
 def _graph(targets: list[Target], net: NetConfig, relative: bool = False) -> nn.Module:
     from molaugerino.models.graph import GraphNetwork  # torch_geometric takes as long to import as torch
 
@@ -73,9 +77,15 @@ _ALL = (
     ),
     Backbone(
         "vector-transformer",
-        lambda targets, net: VectorTransformer(targets, net.width, net.depth, net.heads, net.pair, net.cutoff),
+        _vector_transformer,
         "all motions",
         "attention over distances, with vectors that are exchanged beside",
+    ),
+    Backbone(
+        "vector-transformer-absolute",
+        lambda targets, net: _vector_transformer(targets, net, absolute=True),
+        "none",
+        "the same, with absolute coordinates",
     ),
     Backbone(
         "frame-averaging",

@@ -79,6 +79,7 @@ class VectorTransformer(nn.Module):
         heads: of attention, and kinds of messages between vectors; divides the width.
         pair: features per pair of atoms.
         cutoff: distance beyond which atoms exchange no vectors, angstrom.
+        absolute: atoms see their coordinates, too, and nothing is respected any more: it is left to a law.
 
     Input: `Molecules`, or a batch of torch_geometric. Output: (molecules, channels), in the
     targets' units.
@@ -96,10 +97,12 @@ class VectorTransformer(nn.Module):
         heads: int = 8,
         pair: int = 32,
         cutoff: float = 5.0,
+        absolute: bool = False,
     ) -> None:
         super().__init__()
         self.cutoff = cutoff
         self.embedding = nn.Embedding(MAX_Z + 1, width, padding_idx=0)
+        self.coordinates = nn.Sequential(nn.Linear(3, width), nn.SiLU(), nn.Linear(width, width)) if absolute else None
         self.radial = Gaussians(FARTHEST, RADIAL)
         self.seen = (3, depth, heads)
         self.pairs = nn.Sequential(
@@ -121,6 +124,8 @@ class VectorTransformer(nn.Module):
         fading = pairs.weight[:, None, None]
         bias, turned, passed = seen[:, 0], seen[:, 1] * fading, seen[:, 2] * fading  # (b, depth, heads, n, n) each
         h, v = self.embedding(x.z), None
+        if self.coordinates is not None:
+            h = h + self.coordinates(x.pos / FARTHEST)
         for k, block in enumerate(self.blocks):
             h, v = block(h, v, (bias[:, k], turned[:, k], passed[:, k]), unit, x.mask)
         return self.readout(h, x, None if v is None else channels_last(v))

@@ -29,7 +29,7 @@ def resolved(config: TrainConfig) -> TrainConfig:
         free = config.data == EMBEDDED or config.world != "none" or component or a_law
         model = "point-transformer" if free else "vector-transformer"
     if optim.method == "auto":
-        optim = replace(optim, method="muon" if model == "vector-transformer" else "adamw")
+        optim = replace(optim, method="muon" if model.startswith("vector-transformer") else "adamw")
     knows = BACKBONES[model].symmetry.endswith("motions")
     if augment == "auto":
         augment = "none" if knows else "learned"

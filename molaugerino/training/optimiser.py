@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 QUINTIC = (3.4445, -4.7750, 2.0315)  # takes every singular value in (0, 1] near 1 in a few rounds, small ones fastest
 ROUNDS = 5
+SPACE = 3  # coordinates are not features
 
 
 class Muon(Optimizer):
@@ -110,7 +111,7 @@ class Together(Optimizer):
 
 
 def hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of the linear maps between features: not those of embeddings, nor of `model.readout`."""
+    """The weights of the linear maps between features: not of embeddings, coordinates, nor of `model.readout`."""
     last = {id(p) for p in getattr(model, "readout", nn.Module()).parameters()}
-    linear = (m.weight for m in model.modules() if isinstance(m, nn.Linear))
+    linear = (m.weight for m in model.modules() if isinstance(m, nn.Linear) and m.in_features > SPACE)
     return [w for w in linear if id(w) not in last and w.requires_grad]

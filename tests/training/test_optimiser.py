@@ -77,7 +77,7 @@ def parts(model: nn.Module) -> Together:
 def test_which_are_hidden():
     model = network()
     assert [m.shape for m in hidden_matrices(model)] == [(12, 5), (12, 12)]
-    assert len(hidden_matrices(nn.Sequential(nn.Embedding(3, 4), nn.Linear(4, 4)))) == 1
+    assert len(hidden_matrices(nn.Sequential(nn.Embedding(3, 4), nn.Linear(3, 4), nn.Linear(4, 4)))) == 1
 
 
 def test_together_all_parameters_learn():

@@ -103,13 +103,16 @@ class TestReproduction:
         assert first.results == second.results
         assert not same(tensors(first.folder), tensors(other.folder))
 
-    def test_kill_and_resume_gives_the_same_bits(self, tiny_config, small_npz, tmp_path):
+    @pytest.mark.parametrize("model", ["point-transformer", "vector-transformer"])
+    def test_kill_and_resume_gives_the_same_bits(self, model, tiny_config, small_npz, tmp_path):
         """kill -9 in mid-training, --resume, against an unbroken run; through the command line as a user would."""
         steps = 600
-        whole = train(tiny_config(tmp_path / "whole", steps=steps))
+        whole = train(tiny_config(tmp_path / "whole", model=model, steps=steps))
         options = [
             "--data",
             str(small_npz),
+            "--model",
+            model,
             "--steps",
             str(steps),
             "--optim.batch",
