@@ -35,7 +35,7 @@ from molaugerino.training.resume import CHECKPOINT, SafeCheckpointIO, read_check
 from molaugerino.training.setup import RunData, make_card, make_module, open_run_data, references
 
 CHECKPOINT_EVERY = 100  # updates of the law
-VALIDATE_EVERY = 200  # steps
+VALIDATE_EVERY = 500  # steps: some per cent of the time of a run
 NAMED = 3  # targets in the name of a run's folder
 
 
