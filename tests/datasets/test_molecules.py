@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -203,6 +205,17 @@ class TestBatches:
         rows = torch.cat(stream.epoch(3))
         assert torch.equal(rows.sort().values, torch.arange(100))
         assert stream.steps_per_epoch == len(stream.epoch(0)) == 7
+
+    @pytest.mark.parametrize("size", [16, 3])  # of three, the last batch has one molecule, too few for all
+    def test_processes_share_every_batch(self, small, size):
+        data = PackedData(small, small.targets("energy"))
+        whole = BatchStream(data, np.arange(10), size, seed=0, start=lambda: 0)
+        parts = [BatchStream(data, np.arange(10), size, 0, lambda: 0, rank, 3) for rank in range(3)]
+        for batch, *shared in zip(itertools.islice(whole, 2 * whole.steps_per_epoch), *parts, strict=False):
+            assert [part.total for part in shared] == 3 * [batch.total] == 3 * [len(batch.y)]
+            for rank, part in enumerate(shared):
+                own = batch.y[rank::3]
+                assert torch.equal(part.y, own if len(own) else batch.y[:1])
 
     def test_a_stream_can_be_entered_anywhere(self, small):
         data = PackedData(small, [])
