@@ -4,7 +4,7 @@
 
 FOLDER holds the files named in FILES: B3LYP labels of all twelve targets for a few molecules, and other labels, by
 other methods, for many. `alone` trains on the first file, `all` on the joined files, with the labels of HELPERS beside
-the twelve; both with the same network, on the same split. The few molecules are soon learned by heart, so `alone` is
+the twelve; both with the same network, on the same split. The few molecules may be learned by heart, so `alone` is
 trained for half of the steps, too, and the better of the two on validation molecules counts.
 
 Runs lie under runs/multitask, where an interrupted one is taken up again; those that are already in
