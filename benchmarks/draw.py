@@ -209,6 +209,85 @@ def dipoles_table(content: dict[str, Any]) -> str:
     return table(header, rows)
 
 
+def race_table(content: dict[str, Any]) -> str:
+    """Test errors after equal minutes; beside it what turning the molecules does to the networks."""
+    rows = []
+    for name, minutes, molecules in dict.fromkeys((r["name"], r["minutes"], r["molecules"]) for r in content["runs"]):
+        asked = {"name": name, "minutes": minutes, "molecules": molecules}
+        runs = [r for r in content["runs"] if asked.items() <= r.items()]
+        unit = factor(runs[0]["unit"], "eV") * 1000
+        shown = f"`{runs[0]['model']}`, {name}" if name in ("default", "learned") else runs[0]["model"]
+        turned = [r["orientation"] for r in runs if "orientation" in r]
+        share, fresh = "", ""
+        if turned and any(t["spread"] > 1e-3 * t["outputs"] for t in turned):
+            parts = [(t["spread"] ** 2, t["rmse_of_mean"] ** 2) for t in turned]
+            share = f"{100 * mean(turn / (turn + rest) for turn, rest in parts):.1f} %"
+            untrained = [r["untrained_orientation"] for r in runs]
+            fresh = f"{100 * mean(u['spread'] / u['outputs'] for u in untrained):.0f} %"
+        rows.append(
+            [
+                shown,
+                f"{minutes:g}",
+                "all" if molecules is None else f"{molecules:,}",
+                str(len(runs)),
+                f"{mean(r['epochs'] for r in runs):.1f}",
+                spread([unit * r["test_mae"] for r in runs], 1),
+                share,
+                fresh,
+            ]
+        )
+    header = ["network", "minutes", "trained on", "seeds", "epochs", "test MAE, meV"]
+    return table([*header, "orientation's share of the squared error", "its spread untrained / of outputs"], rows)
+
+
+def augerino_table(content: dict[str, Any]) -> str:
+    """Test MAE in meV, and how far the learned law is from the fixed one, paired by seed."""
+    rows = []
+    for model in dict.fromkeys(r["model"] for r in content["runs"]):
+        for augment in ("none", "paper", "learned", "fixed"):
+            runs = [r for r in content["runs"] if (r["model"], r["augment"]) == (model, augment)]
+            if not runs:
+                continue
+            found = [
+                spread([1000 * error_of(r, frames, copies) for r in runs], 0) if has(runs[0], frames, copies) else ""
+                for frames in ("stored", "random")
+                for copies in (1, 16)
+            ]
+            angles = [r["law"]["parts"]["rotation angle"]["width"] for r in runs] if augment != "none" else []
+            angle = spread(angles, 0) if angles else ""
+            rows.append([f"`{model}`", augment, angle, *found, against_fixed(content, runs)])
+    header = ["network", "augmentation", "largest rotation, degree", "stored frames", "16 passes", "random frames"]
+    return table([*header, "16 passes", "against fixed, random frames, 16 passes"], rows)
+
+
+def error_of(run: dict[str, Any], frames: str, copies: int) -> float:
+    return next(r["mae"] for r in run["results"] if (r["frames"], r["copies"]) == (frames, copies))
+
+
+def has(run: dict[str, Any], frames: str, copies: int) -> bool:
+    return any((r["frames"], r["copies"]) == (frames, copies) for r in run["results"])
+
+
+def against_fixed(content: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+    """Mean of the relative differences, one per seed, from the same network under the fixed law."""
+    fixed = {r["seed"]: r for r in content["runs"] if (r["model"], r["augment"]) == (runs[0]["model"], "fixed")}
+    pairs = [(run, fixed[run["seed"]]) for run in runs if run["seed"] in fixed]
+    if runs[0]["augment"] == "fixed" or not pairs or not has(runs[0], "random", 16):
+        return ""
+    ratios = [error_of(a, "random", 16) / error_of(b, "random", 16) - 1 for a, b in pairs]
+    return spread([100 * r for r in ratios], 1) + " %"
+
+
+def profile_table(content: dict[str, Any]) -> str:
+    rows = []
+    for run in content["runs"]:
+        shares = [f"{100 * run['share'][part]:.1f} %" for part in ("network", "optimiser", "data", "rest")]
+        rate, memory = f"{run['molecules_per_s']:.0f}", f"{run['peak_megabytes']:.0f}"
+        rows.append([run["name"], f"{sum(run['ms'].values()):.0f}", *shares, rate, memory])
+    header = ["run", "step, ms", "network", "optimiser", "data", "rest", "molecules/s", "peak memory, MB"]
+    return table(header, rows)
+
+
 def fill(text: str, name: str, content: str) -> str:
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
     if not pattern.search(text):
@@ -224,6 +303,10 @@ def main() -> None:
         ("worlds", worlds_table),
         ("multitask", multitask_table),
         ("dipoles", dipoles_table),
+        ("race", race_table),
+        ("race_g4mp2", race_table),
+        ("augerino", augerino_table),
+        ("profile", profile_table),
         ("opening", opening_table),
         ("speed", speed_table),
     ):

@@ -32,6 +32,7 @@ ModelName = Literal[
     "frame-averaging",
     "canonical",
 ]
+ALLOWS_ZERO = ("width", "weight_decay", "warmup", "ema", "strength", "rotation", "translation", "mirror")
 ATTENTIVE = (
     "point-transformer",
     "vector-transformer",
@@ -45,7 +46,7 @@ ATTENTIVE = (
 class NetConfig:
     """The network's shape; each takes what it uses."""
 
-    width: int = 64
+    width: Annotated[int, _optional("INT", "64; 96 for vector-transformer")] = 0
     """Features per atom."""
     depth: int = 4
     """Blocks, or rounds of messages."""
@@ -138,10 +139,10 @@ class TrainConfig:
     torchmd: 110k/10k/rest; cormorant: 100,000/17,748/13,083), or a .npz file, such as splits.npz of another run."""
     model: ModelName | Literal["auto"] = "auto"
     """The network, and what it cannot but respect. auto: vector-transformer, which has the lowest error per minute;
-    point-transformer for the embedded data, in worlds, and where a law is to be learned. point-transformer, graph,
-    vector-transformer-absolute: nothing. graph-relative: translations. schnet, painn, vector-transformer: rotations,
-    translations, reflections; the last two have vectors inside, too. frame-averaging, canonical: a transformer in the
-    principal axes, or in a frame that is learned: rotations and translations."""
+    point-transformer for the embedded data; vector-transformer-absolute in worlds and where a law is to be learned.
+    point-transformer, graph, vector-transformer-absolute: nothing. graph-relative: translations. schnet, painn,
+    vector-transformer: rotations, translations, reflections; the last two have vectors inside, too. frame-averaging,
+    canonical: a transformer in the principal axes, or in a frame that is learned: rotations and translations."""
     augment: Literal["auto", "none", "fixed", "learned", "paper"] = "auto"
     """auto: learned; none where the network respects rotations and translations anyhow. none: the network alone.
     fixed: all rotations and the widest translations. learned: found in training. paper: Augerino as published for
@@ -220,7 +221,7 @@ class TrainConfig:
             raise UserError(f"--law.band needs two rising numbers of nats, got {self.law.band[0]} {self.law.band[1]}")
         for section in ("net", "optim", "law"):
             for name, value in asdict(self)[section].items():
-                allows_zero = name in ("weight_decay", "warmup", "strength", "rotation", "translation", "ema", "mirror")
+                allows_zero = name in ALLOWS_ZERO
                 if (
                     isinstance(value, (int, float))
                     and not isinstance(value, bool)
@@ -229,7 +230,7 @@ class TrainConfig:
                     raise UserError(
                         f"--{section}.{name} must be {'at least' if allows_zero else 'above'} 0, got {value}"
                     )
-        if self.model in ATTENTIVE and self.net.width % self.net.heads:
+        if self.model in ATTENTIVE and self.net.width and self.net.width % self.net.heads:
             raise UserError(f"--net.heads must divide --net.width, got {self.net.heads} and {self.net.width}")
         for name in ("ema", "warmup"):
             if not getattr(self.optim, name) < 1:

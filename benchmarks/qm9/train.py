@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", default=["qm9"], help="qm9, or files whose labels are joined")
     parser.add_argument("--target", nargs="+", default=["homo"], help="one label, or several to learn together")
     parser.add_argument("--model", default="auto", choices=["auto", *BACKBONES])
-    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--width", type=int, default=0, help="features per atom (default: the network's own)")
     parser.add_argument("--split", help="dimenet, torchmd, cormorant, graph, scaffold, random, or a .npz file")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -32,12 +32,18 @@ class Backbone:
         symmetry: what it respects exactly, whatever its weights; proper motions are rotations and translations, all
             motions reflections, too.
         description: in one line.
+        width: features per atom where nothing else is asked for.
     """
 
     name: str
     build: Callable[[list[Target], NetConfig], nn.Module]
     symmetry: Symmetry
     description: str
+    width: int = 64
+
+    def shape(self, net: NetConfig) -> NetConfig:
+        """The shape with nothing left to choose."""
+        return net if net.width else replace(net, width=self.width)
 
 
 def _transformer(targets: list[Target], net: NetConfig) -> PointTransformer:
@@ -80,12 +86,14 @@ _ALL = (
         _vector_transformer,
         "all motions",
         "attention over distances, with vectors that are exchanged beside",
+        width=96,
     ),
     Backbone(
         "vector-transformer-absolute",
         lambda targets, net: _vector_transformer(targets, net, absolute=True),
         "none",
         "the same, with absolute coordinates",
+        width=96,
     ),
     Backbone(
         "frame-averaging",
@@ -117,4 +125,5 @@ def make_network(name: str, targets: list[Target], **shape: Any) -> nn.Module:
     unknown = sorted(set(shape) - set(NetConfig.__dataclass_fields__))
     if unknown:
         raise UserError(f"a network has no {', '.join(unknown)}; it has {', '.join(NetConfig.__dataclass_fields__)}")
-    return BACKBONES[name].build(targets, NetConfig(**shape))
+    backbone = BACKBONES[name]
+    return backbone.build(targets, backbone.shape(NetConfig(**shape)))

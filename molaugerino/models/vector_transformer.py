@@ -121,11 +121,12 @@ class VectorTransformer(nn.Module):
         unit = (pairs.arrow / pairs.distance.unsqueeze(-1)).mT.unsqueeze(1)  # (b, 1, n, 3, n)
         seen = self.pairs(self.radial(pairs.distance)).permute(0, 3, 1, 2)
         seen = seen.reshape(len(seen), *self.seen, *seen.shape[-2:])
+        bias, turned, passed = seen.unbind(1)  # (b, depth, heads, n, n) each
         fading = pairs.weight[:, None, None]
-        bias, turned, passed = seen[:, 0], seen[:, 1] * fading, seen[:, 2] * fading  # (b, depth, heads, n, n) each
+        layers = zip(*(each.unbind(1) for each in (bias, turned * fading, passed * fading)), strict=True)
         h, v = self.embedding(x.z), None
         if self.coordinates is not None:
-            h = h + self.coordinates(x.pos / FARTHEST)
-        for k, block in enumerate(self.blocks):
-            h, v = block(h, v, (bias[:, k], turned[:, k], passed[:, k]), unit, x.mask)
+            h = h + self.coordinates(x.pos)
+        for block, seen_here in zip(self.blocks, layers, strict=True):
+            h, v = block(h, v, seen_here, unit, x.mask)
         return self.readout(h, x, None if v is None else channels_last(v))

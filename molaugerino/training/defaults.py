@@ -16,8 +16,8 @@ def resolved(config: TrainConfig) -> TrainConfig:
     """The settings with nothing left to choose.
 
     On the embedded data, in the worlds, for components of vectors, and where something is said about a law, the network
-    knows nothing of symmetry, so that there is something to find. Else it is the one with the lowest error per minute
-    (benchmarks/race.py).
+    knows nothing of symmetry, so that there is something to find. Else it is the one with the lowest error per minute;
+    the runners are timed by benchmarks/race.py.
 
     Raises:
         UserError: where a law is to be learned of motions that the network respects anyhow.
@@ -26,8 +26,11 @@ def resolved(config: TrainConfig) -> TrainConfig:
     if model == "auto":
         a_law = augment not in ("auto", "none") or config.law != LawConfig() or config.objective != "budget"
         component = any(name.partition("@")[0].endswith(COMPONENTS) for name in config.target)
-        free = config.data == EMBEDDED or config.world != "none" or component or a_law
-        model = "point-transformer" if free else "vector-transformer"
+        free = config.world != "none" or component or a_law
+        if config.data == EMBEDDED:
+            model = "point-transformer"
+        else:
+            model = "vector-transformer-absolute" if free else "vector-transformer"
     if optim.method == "auto":
         optim = replace(optim, method="muon" if model.startswith("vector-transformer") else "adamw")
     knows = BACKBONES[model].symmetry.endswith("motions")
@@ -38,4 +41,4 @@ def resolved(config: TrainConfig) -> TrainConfig:
             f"{model} respects rotations and translations whatever its weights: there is nothing for --augment "
             f"{augment} to learn; leave it out, or take a network that knows nothing, such as --model point-transformer"
         )
-    return replace(config, model=model, augment=augment, optim=optim)
+    return replace(config, model=model, net=BACKBONES[model].shape(config.net), augment=augment, optim=optim)

@@ -9,14 +9,15 @@ from molaugerino.errors import UserError
 from molaugerino.training.defaults import resolved
 from molaugerino.training.setup import open_run_data
 
-FREE = ("point-transformer", "learned", "adamw")
+SMALL = ("point-transformer", "learned", "adamw")
 FAST = ("vector-transformer", "none", "muon")
+FREE = ("vector-transformer-absolute", "learned", "muon")
 
 
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
-        ({}, FREE),
+        ({}, SMALL),
         ({"data": ("own.npz",)}, FAST),
         ({"data": ("own.npz",), "target": ("dipole",)}, FAST),
         ({"data": ("own.npz",), "target": ("gap", "dipole_x@GFN2-xTB")}, FREE),
