@@ -16,7 +16,7 @@ from molaugerino.datasets import Batch, Frames, MoleculeSet, PackedData, Target,
 from molaugerino.distributions import GroupDistribution
 from molaugerino.groups import Affine
 
-BATCH = 256
+BATCH = 64  # larger ones are slower on a CPU
 TEST_FRAMES_SEED = 20201022
 NOWHERE = World("none")
 
@@ -55,7 +55,7 @@ def predict_rows(augmented: Augmented, data: PackedData, rows: np.ndarray, copie
         return augmented.distribution.elements(noise.to(device))
 
     order = np.argsort(data.num_atoms.numpy()[rows], kind="stable")
-    size = max(1, BATCH // copies) if copies > 1 else BATCH
+    size = max(1, BATCH // copies)
     device = next(augmented.parameters()).device
     moved = (batch._replace(x=batch.x.to(device)) for batch in data.batches(rows[order], size))
     parts = [augmented(batch.x, elements(batch)).cpu() for batch in moved]

@@ -29,6 +29,7 @@ from molaugerino.training.checkpoint import CONFIG, ModelCard, save_model
 from molaugerino.training.defaults import resolved
 from molaugerino.training.evaluation import Result, describe_law, evaluate
 from molaugerino.training.folder import RUNS, SETTINGS, SPLITS
+from molaugerino.training.memory import keep_freed_memory
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.processes import first_alone, is_first, layout
 from molaugerino.training.resume import CHECKPOINT, SafeCheckpointIO, read_checkpoint
@@ -72,6 +73,7 @@ def train(
     console = console if console is not None and first else Console(stderr=True, quiet=not first)
     if first:
         refuse_used(config)
+    keep_freed_memory()
     config = resolved(config)
     data = open_run_data(config, config.resume)
     if data.undetermined:

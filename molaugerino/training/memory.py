@@ -1,0 +1,22 @@
+"""What the process does with memory that tensors no longer need."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt(3)
+MOST = 2**31 - 1
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed for the next step, instead of handing it back page by page.
+
+    Tensors of a step come and go by the hundred megabytes; to map and clear them anew each time costs a tenth of a
+    step on two cores, and half of the time of large batches. Memory in use grows to the peak and stays there. Does
+    nothing where the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, MOST)
+        mallopt(M_TRIM_THRESHOLD, MOST)
