@@ -243,9 +243,11 @@ def race_table(content: dict[str, Any]) -> str:
 def augerino_table(content: dict[str, Any]) -> str:
     """Test MAE in meV, and how far the learned law is from the fixed one, paired by seed."""
     rows = []
-    for model in dict.fromkeys(r["model"] for r in content["runs"]):
+    longest = max(r["steps"] for r in content["runs"])
+    all_runs = [r for r in content["runs"] if r["steps"] == longest]
+    for model in dict.fromkeys(r["model"] for r in all_runs):
         for augment in ("none", "paper", "learned", "fixed"):
-            runs = [r for r in content["runs"] if (r["model"], r["augment"]) == (model, augment)]
+            runs = [r for r in all_runs if (r["model"], r["augment"]) == (model, augment)]
             if not runs:
                 continue
             found = [
@@ -255,7 +257,7 @@ def augerino_table(content: dict[str, Any]) -> str:
             ]
             angles = [r["law"]["parts"]["rotation angle"]["width"] for r in runs] if augment != "none" else []
             angle = spread(angles, 0) if angles else ""
-            rows.append([f"`{model}`", augment, angle, *found, against_fixed(content, runs)])
+            rows.append([f"`{model}`", augment, angle, *found, against_fixed(all_runs, runs)])
     header = ["network", "augmentation", "largest rotation, degree", "stored frames", "16 passes", "random frames"]
     return table([*header, "16 passes", "against fixed, random frames, 16 passes"], rows)
 
@@ -268,9 +270,9 @@ def has(run: dict[str, Any], frames: str, copies: int) -> bool:
     return any((r["frames"], r["copies"]) == (frames, copies) for r in run["results"])
 
 
-def against_fixed(content: dict[str, Any], runs: list[dict[str, Any]]) -> str:
+def against_fixed(all_runs: list[dict[str, Any]], runs: list[dict[str, Any]]) -> str:
     """Mean of the relative differences, one per seed, from the same network under the fixed law."""
-    fixed = {r["seed"]: r for r in content["runs"] if (r["model"], r["augment"]) == (runs[0]["model"], "fixed")}
+    fixed = {r["seed"]: r for r in all_runs if (r["model"], r["augment"]) == (runs[0]["model"], "fixed")}
     pairs = [(run, fixed[run["seed"]]) for run in runs if run["seed"] in fixed]
     if runs[0]["augment"] == "fixed" or not pairs or not has(runs[0], "random", 16):
         return ""

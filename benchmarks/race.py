@@ -49,7 +49,7 @@ TEST, VALID, BUDGET = 2500, 1000, 1000
 TURNS = 16
 OURS: dict[str, dict[str, Any]] = {"default": {}, "learned": {"augment": "learned"}}
 RIVALS = ("painn", "schnet")
-KEPT = {"MALLOC_MMAP_THRESHOLD_": str(2**31), "MALLOC_TRIM_THRESHOLD_": str(2**31)}  # as ours: training/memory.py
+KEPT = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}  # as ours: training/memory.py
 
 
 @dataclass(frozen=True)

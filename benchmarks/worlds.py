@@ -127,8 +127,8 @@ def small_molecules(folder: Path) -> Path:
 
 def one(world: Any, kind: str, seed: int, steps: int, data: Path) -> dict[str, Any]:
     start = time.monotonic()
-    settings: dict[str, Any] = {"data": str(data), "frames": "random", "steps": steps, "seed": seed}
-    settings |= {"world": world, "world_seed": seed}
+    settings: dict[str, Any] = {"data": (str(data),), "frames": "random", "steps": steps, "seed": seed}
+    settings |= {"model": "point-transformer", "world": world, "world_seed": seed}
     with tempfile.TemporaryDirectory() as folder:
         chosen = dict(LAWS[kind])
         if world == "pseudoscalar" and "law" in chosen:  # the one question about reflections

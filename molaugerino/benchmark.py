@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from molaugerino.datasets.names import property_of
 from molaugerino.datasets.units import factor
 from molaugerino.errors import UserError
 from molaugerino.training.checkpoint import package_versions
@@ -45,11 +46,15 @@ def published(target: str, unit: str) -> list[dict[str, Any]]:
     """What others report for a target of QM9 at B3LYP, in this unit, best first, each with its source.
 
     Args:
-        target: by the name in this package, as `homo`.
+        target: by any of its names, as `u0` or `U0`.
         unit: to convert to.
     """
     entries = json.loads((importlib.resources.files(RECIPES) / "published.json").read_text())
-    found = [e | {"mae": factor(e["unit"], unit) * e["mae"], "unit": unit} for e in entries if e["target"] == target]
+    found = [
+        e | {"mae": factor(e["unit"], unit) * e["mae"], "unit": unit}
+        for e in entries
+        if property_of(e["target"]) == property_of(target)
+    ]
     return sorted(found, key=lambda e: e["mae"])
 
 

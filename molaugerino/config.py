@@ -139,7 +139,7 @@ class TrainConfig:
     torchmd: 110k/10k/rest; cormorant: 100,000/17,748/13,083), or a .npz file, such as splits.npz of another run."""
     model: ModelName | Literal["auto"] = "auto"
     """The network, and what it cannot but respect. auto: vector-transformer, which has the lowest error per minute;
-    point-transformer for the embedded data; vector-transformer-absolute in worlds and where a law is to be learned.
+    point-transformer for the embedded data and in worlds; vector-transformer-absolute where a law is to be learned.
     point-transformer, graph, vector-transformer-absolute: nothing. graph-relative: translations. schnet, painn,
     vector-transformer: rotations, translations, reflections; the last two have vectors inside, too. frame-averaging,
     canonical: a transformer in the principal axes, or in a frame that is learned: rotations and translations."""

@@ -16,15 +16,18 @@ from rich.table import Table
 from molaugerino.benchmark import published, recipe_file, recipes, result
 from molaugerino.cli.main import parse
 from molaugerino.cli.train import INTERRUPTED, resumed
-from molaugerino.config import BenchmarkConfig, TrainConfig
+from molaugerino.config import DEFAULT_MINUTES, BenchmarkConfig, TrainConfig
+from molaugerino.datasets.names import B3LYP
+from molaugerino.errors import UserError
 from molaugerino.files import write_atomic
+from molaugerino.training.checkpoint import CONFIG, load_model
 from molaugerino.training.defaults import resolved
-from molaugerino.training.folder import RUNS, SETTINGS
+from molaugerino.training.evaluation import test_model
+from molaugerino.training.folder import RUNS, SETTINGS, molecules_to_test
 from molaugerino.training.processes import is_first
-from molaugerino.training.run import train
+from molaugerino.training.run import Run, absolute, train
 
 RESULT = "result.json"
-B3LYP = "B3LYP"
 
 
 def run(config: BenchmarkConfig) -> int:
@@ -34,42 +37,63 @@ def run(config: BenchmarkConfig) -> int:
         return 0
     path = recipe_file(config.recipe)
     folder = config.out or RUNS / f"{config.suite}-{path.stem}-{config.seed}"
-    if config.resume and (folder / RESULT).is_file():
-        show(json.loads((folder / RESULT).read_text()))
-        return 0
-    if config.resume and (folder / SETTINGS).is_file():
-        settings = resumed(TrainConfig(resume=folder))
+    begun = (folder / SETTINGS).is_file()
+    if begun and not config.resume:
+        raise UserError(f"{folder} already holds a run; add --resume to go on with it, or choose another --out")
+    if begun:
+        settings = the_same(resumed(TrainConfig(resume=folder)), config)
     else:
         settings = replace(from_recipe(path, config), out=folder)
-    settings = resolved(settings)
-    finished = train(settings, pause=math.inf if config.piece is None else config.piece)
-    if not is_first():
-        return 0
-    if finished is None:
-        again = f"molaugerino benchmark {config.suite} --recipe {config.recipe} --seed {config.seed}"
-        print(f"go on with: {again} --out {folder} --resume")
-        return INTERRUPTED
-    facts = {"settings": json.loads(json.dumps(asdict(settings), default=str)), "law": finished.law}
-    found = result(path.stem, config.seed, finished.results, facts)
-    write_atomic(folder / RESULT, json.dumps(found, indent=1) + "\n")
-    show(found)
+    if not (folder / RESULT).is_file():
+        settings = resolved(settings)
+        finished = finish(settings, folder, math.inf if config.piece is None else config.piece)
+        if not is_first():
+            return 0
+        if finished is None:
+            again = f"molaugerino benchmark {config.suite} --recipe {config.recipe} --seed {config.seed}"
+            print(f"go on with: {again} --out {folder} --resume")
+            return INTERRUPTED
+        facts = {"settings": json.loads(json.dumps(asdict(settings), default=str)), "law": finished.law}
+        found = result(path.stem, settings.seed, finished.results, facts)
+        write_atomic(folder / RESULT, json.dumps(found, indent=1) + "\n")
+    if is_first():
+        show(json.loads((folder / RESULT).read_text()))
     return 0
 
 
+def the_same(begun: TrainConfig, config: BenchmarkConfig) -> TrainConfig:
+    """The settings of the run that was begun, which what is asked for must not contradict."""
+    asked = {"data": absolute(config.data), "minutes": config.minutes, "steps": config.steps, "seed": config.seed}
+    for name, new in asked.items():
+        old = getattr(begun, name)
+        if new not in ((), None, old):
+            raise UserError(
+                f"the run in {begun.resume} has {name} {old}, not {new}; leave that out, or choose another --out"
+            )
+    return begun
+
+
+def finish(settings: TrainConfig, folder: Path, pause: float) -> Run | None:
+    """Train to the end of this piece; a model that was trained but not tested is tested."""
+    if not (folder / CONFIG).is_file():
+        return train(settings, pause=pause)
+    augmented, card = load_model(folder)
+    tested = molecules_to_test(folder, card)
+    return Run(folder, card.law, test_model(augmented, card, *tested, card.eval_copies))
+
+
 def from_recipe(path: Path, config: BenchmarkConfig) -> TrainConfig:
-    options = ["--config", str(path), "--seed", str(config.seed)]
+    settings = replace(parse("train", ["--config", str(path)]), config=None, seed=config.seed)
     if config.data:
-        options += ["--data", *config.data]
-    for name in ("minutes", "steps"):
-        if getattr(config, name) is not None:
-            options += [f"--{name}", str(getattr(config, name))]
-    return replace(parse("train", options), config=None)
+        settings = replace(settings, data=config.data)
+    if config.minutes is not None or config.steps is not None:
+        settings = replace(settings, minutes=config.minutes, steps=config.steps, epochs=None)
+    return settings
 
 
 def show(found: dict[str, Any]) -> None:
     """Our error beside published ones, a table per target."""
     settings, console = found["settings"], Console()
-    cost = f"{settings['minutes']:g} min" if settings["minutes"] else f"{settings['steps'] or settings['epochs']} steps"
     cells = [r for r in found["results"] if r["frames"] != "random"] or found["results"]
     copies = max(r["copies"] for r in cells)
     for r in (r for r in cells if r["copies"] == copies):
@@ -80,8 +104,18 @@ def show(found: dict[str, Any]) -> None:
             table.add_column(name, overflow="fold")
         ours = f"molaugerino, {settings['model']}" + (f", {copies} passes" if copies > 1 else "")
         split = f"{settings['split'] or 'random'}, {r['n']:,} tested"
-        table.add_row(f"{r['mae']:.4g}", ours, split, f"{cost}, {found['device']}", "this run", style="bold")
-        for e in published(r["target"], r["unit"]) if B3LYP in r["method"] else []:
+        table.add_row(
+            f"{r['mae']:.4g}", ours, split, f"{length(settings)}, {found['device']}", "this run", style="bold"
+        )
+        for e in published(r["target"], r["unit"]) if r["method"] == B3LYP else []:
             note = f"; {e['note']}" if "note" in e else ""
             table.add_row(f"{e['mae']:.4g}", escape(e["model"]), e["split"], e["cost"], escape(e["source"] + note))
         console.print(table)
+
+
+def length(settings: dict[str, Any]) -> str:
+    """How long was trained."""
+    for name in ("steps", "epochs"):
+        if settings[name]:
+            return f"{settings[name]} {name}"
+    return f"{settings['minutes'] or DEFAULT_MINUTES:g} min"

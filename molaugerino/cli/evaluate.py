@@ -8,10 +8,9 @@ import numpy as np
 
 from molaugerino.cli.report import print_report, report_json
 from molaugerino.config import EvaluateConfig
-from molaugerino.datasets import World
 from molaugerino.errors import UserError
 from molaugerino.training.checkpoint import load_model
-from molaugerino.training.evaluation import evaluate
+from molaugerino.training.evaluation import test_model
 from molaugerino.training.folder import molecules_to_test
 
 
@@ -25,10 +24,7 @@ def run(config: EvaluateConfig) -> int:
     rows = np.setdiff1d(rows, strange)
     if len(rows) == 0:
         raise UserError(f"no molecule of {molecules.name} consists of elements the model has seen, {card.elements}")
-    published = card.augment == "paper"
-    copies = (1,) if published or card.augment == "none" or config.copies == 1 else (1, config.copies)
-    world = World(card.world, card.world_seed)
-    results = evaluate(augmented, molecules, rows, card.targets, card.train_mean, card.frames, copies, world, published)
+    results = test_model(augmented, card, molecules, rows, config.copies)
     if config.format == "json":
         print(report_json(card.law, results))
     else:

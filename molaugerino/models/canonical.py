@@ -64,8 +64,9 @@ class Canonicalised(nn.Module):
         h = self.interaction(self.embedding(x.z), self.radial(pairs.distance), pairs)
         weights = self.weights(h) * x.mask.unsqueeze(-1)
         centre = (x.pos * x.mask.unsqueeze(-1)).sum(1) / x.mask.sum(1, keepdim=True).clamp_min(1)
-        vectors = torch.einsum("bnk,bnx->kbx", weights, x.pos - centre.unsqueeze(1)).to(x.pos.dtype)
-        return frame_of(vectors[0], vectors[1], centre)
+        left = x.pos - centre.unsqueeze(1)
+        vectors = (weights.unsqueeze(-1) * left.unsqueeze(2)).sum(1)  # no matrix product: autocast would round it
+        return frame_of(vectors[:, 0], vectors[:, 1], centre)
 
 
 @full_precision

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from molaugerino.datasets.targets import MAX_Z, Target
+from molaugerino.groups.precision import full_precision
 from molaugerino.models.readout import Readout
 from molaugerino.spaces import as_padded
 
@@ -102,7 +103,7 @@ class PointTransformer(nn.Module):
 
     def forward(self, x: Any) -> Float[Tensor, "molecules channels"]:
         x = as_padded(x)
-        h = self.embedding(x.z) + self.coordinates(x.pos / LONGEST)
+        h = self.embedding(x.z) + full_precision(self.coordinates)(x.pos / LONGEST)
         pairs = None if self.pairs is None else self.pairs(x.pos)
         for block in self.blocks:
             h = block(h, pairs, x.mask)

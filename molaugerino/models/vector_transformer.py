@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from molaugerino.datasets.targets import MAX_Z, Target
+from molaugerino.groups.precision import full_precision
 from molaugerino.models.pairs import Gaussians, pairs_of
 from molaugerino.models.readout import Readout
 from molaugerino.spaces import as_padded
@@ -126,7 +127,7 @@ class VectorTransformer(nn.Module):
         layers = zip(*(each.unbind(1) for each in (bias, turned * fading, passed * fading)), strict=True)
         h, v = self.embedding(x.z), None
         if self.coordinates is not None:
-            h = h + self.coordinates(x.pos)
+            h = h + full_precision(self.coordinates)(x.pos)
         for block, seen_here in zip(self.blocks, layers, strict=True):
             h, v = block(h, v, seen_here, unit, x.mask)
         return self.readout(h, x, None if v is None else channels_last(v))

@@ -15,6 +15,7 @@ from molaugerino.augment import Augmented
 from molaugerino.datasets import Batch, Frames, MoleculeSet, PackedData, Target, World, channel_slices, in_frames
 from molaugerino.distributions import GroupDistribution
 from molaugerino.groups import Affine
+from molaugerino.training.checkpoint import ModelCard
 
 BATCH = 64  # larger ones are slower on a CPU
 TEST_FRAMES_SEED = 20201022
@@ -111,6 +112,16 @@ def evaluate(
                     Result(target.name, target.method, target.unit, name, k, passes, int(labelled.sum()), *cell)
                 )
     return results
+
+
+def test_model(
+    augmented: Augmented, card: ModelCard, molecules: MoleculeSet, rows: np.ndarray, copies: int
+) -> list[Result]:
+    """The error table of a model that was trained as its card says: one pass, and averaged over `copies` of its law."""
+    published = card.augment == "paper"
+    passes = (1,) if published or card.augment == "none" else tuple(dict.fromkeys((1, copies)))
+    world = World(card.world, card.world_seed)
+    return evaluate(augmented, molecules, rows, card.targets, card.train_mean, card.frames, passes, world, published)
 
 
 def _mean(values: Tensor) -> float | None:

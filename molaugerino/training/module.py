@@ -100,10 +100,9 @@ class TrainingModule(pl.LightningModule):
             apart = self._inconsistency(batch, used, each)
             self.log("inconsistency", apart.detach())
             loss = loss + self.consistency * apart
-        loss = self._counted(loss, batch)
-        if objective is None:
-            return loss
-        return loss + objective.penalty(self.distribution, self._losses(batch, elements, probability))
+        if objective is not None:
+            loss = loss + objective.penalty(self.distribution, self._losses(batch, elements, probability))
+        return self._counted(loss, batch)
 
     def forward(self, batch: Batch, elements: Affine, probability: Tensor) -> Tensor:
         """sum_k p_k loss(h_k(x), y): elements (branches, copies, examples or 1), probability p (branches,).

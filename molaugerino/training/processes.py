@@ -7,14 +7,15 @@ from collections.abc import Callable
 from typing import TypeVar, cast
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 
 T = TypeVar("T")
 
 
 def is_first() -> bool:
     """Whether this process is the one that writes files and speaks to the user."""
-    return int(getattr(rank_zero_only, "rank", 0)) == 0
+    if torch.distributed.is_initialized():
+        return torch.distributed.get_rank() == 0
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 def first_alone(work: Callable[[], T]) -> T:

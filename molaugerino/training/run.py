@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 
@@ -27,7 +29,7 @@ from molaugerino.files import make_folder, write_atomic
 from molaugerino.training.callbacks import EarlyStop, Keeper, ProgressLine, join_metrics, set_aside_metrics
 from molaugerino.training.checkpoint import CONFIG, ModelCard, save_model
 from molaugerino.training.defaults import resolved
-from molaugerino.training.evaluation import Result, describe_law, evaluate
+from molaugerino.training.evaluation import BATCH, Result, describe_law, test_model
 from molaugerino.training.folder import RUNS, SETTINGS, SPLITS
 from molaugerino.training.memory import keep_freed_memory
 from molaugerino.training.module import TrainingModule
@@ -36,7 +38,8 @@ from molaugerino.training.resume import CHECKPOINT, SafeCheckpointIO, read_check
 from molaugerino.training.setup import RunData, make_card, make_module, open_run_data, references
 
 CHECKPOINT_EVERY = 100  # updates of the law
-VALIDATE_EVERY = 500  # steps: some per cent of the time of a run
+VALIDATE_EVERY = 500  # steps, at least
+VALIDATION = 0.02  # of the time of a run, at most; an update of the weights takes three passes
 NAMED = 3  # targets in the name of a run's folder
 
 
@@ -83,12 +86,12 @@ def train(
     card = make_card(config, data)
     module = make_module(config, card, data)
     folder = config.resume or Path()
+    refuse_processes(config)
     if first and config.resume is None:
         folder = new_folder(config)  # last: a mistake leaves no folder
-        sources = tuple(s if s in NAMES else str(Path(s).resolve()) for s in config.data)
         save_split(data.split, folder / SPLITS, data.loaded.id)
         split = str(Path(config.split).resolve()) if config.split and config.split.endswith(".npz") else config.split
-        settings = replace(config, data=sources, split=split, out=None, config=None)
+        settings = replace(config, data=absolute(config.data), split=split, out=None, config=None)
         write_atomic(folder / SETTINGS, to_toml(settings))
     finished = fit(module, config, data, folder, console, 60 * pause, callbacks)
     if not finished:
@@ -97,18 +100,19 @@ def train(
     return first_alone(lambda: conclude(module, config, data, card, folder))
 
 
+def absolute(sources: Sequence[str]) -> tuple[str, ...]:
+    """Data sets as they are found from any folder."""
+    return tuple(s if s in NAMES else str(Path(s).resolve()) for s in sources)
+
+
 def conclude(module: TrainingModule, config: TrainConfig, data: RunData, card: ModelCard, folder: Path) -> Run:
     """Save the model and test it."""
     verdict = "" if module.objective is None else module.objective.verdict
     augmented = module.result()
     law = describe_law(augmented.distribution, config.augment, verdict)
+    results = test_model(augmented, card, data.loaded, data.split.test, config.law.eval_copies)
     save_model(folder, augmented, replace(card, law=law, references=references(augmented, card.elements)))
     join_metrics(folder)
-    published = config.augment == "paper"
-    copies = (1,) if published or config.augment == "none" else tuple(dict.fromkeys((1, config.law.eval_copies)))
-    world = World(config.world, config.world_seed)
-    rows, mean = data.split.test, card.train_mean
-    results = evaluate(augmented, data.loaded, rows, data.targets, mean, config.frames, copies, world, published)
     return Run(folder, law, results)
 
 
@@ -119,6 +123,15 @@ def refuse_used(config: TrainConfig) -> None:
         raise UserError(f"{out} already holds a run; choose another --out, or go on with --resume {out}")
     if resumed is not None and os.path.exists(resumed / CONFIG):
         raise UserError(f"the run in {resumed} is finished; start a longer one with --config {resumed / SETTINGS}")
+
+
+def refuse_processes(config: TrainConfig) -> None:
+    """A GPU for each process, where there are GPUs at all; and no objective that needs the whole batch in one place."""
+    local, computers = layout(config.devices)
+    if config.objective == "hypergradient" and local * computers > 1:
+        raise UserError("--objective hypergradient looks one step of the whole batch ahead: it takes one process")
+    if torch.cuda.is_available() and local > torch.cuda.device_count():
+        raise UserError(f"--devices asks for {local} GPUs, this machine has {torch.cuda.device_count()}")
 
 
 def new_folder(config: TrainConfig) -> Path:
@@ -157,22 +170,30 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def make_trainer(config: TrainConfig, steps: int | None, callbacks: list[pl.Callback], folder: Path) -> pl.Trainer:
-    """Lightning's loop, on a GPU where there is one, on several processes where they are asked for."""
+def make_trainer(
+    config: TrainConfig, steps: int | None, valid: int, callbacks: list[pl.Callback], folder: Path
+) -> pl.Trainer:
+    """Lightning's loop, on a GPU where there is one, on several processes where they are asked for.
+
+    A single process is told that it is
+    one: a cluster's variables may speak of others that do something else.
+    """
     cuda = torch.cuda.is_available()
-    half = config.precision == "bf16" or (config.precision == "auto" and cuda and torch.cuda.is_bf16_supported())
+    has_half = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+    half = config.precision == "bf16" or (config.precision == "auto" and has_half)
     devices, computers = layout(config.devices)
+    every = max(VALIDATE_EVERY, math.ceil(valid / (3 * VALIDATION * config.optim.batch)))
     return pl.Trainer(
         max_steps=-1 if steps is None else steps,
         max_epochs=-1,
         callbacks=callbacks,
         logger=[CSVLogger(folder, name="", version=""), TensorBoardLogger(folder, name="", version="tensorboard")],
-        plugins=[SafeCheckpointIO()],
+        plugins=[SafeCheckpointIO(), *([LightningEnvironment()] if devices * computers == 1 else [])],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
-        val_check_interval=VALIDATE_EVERY if steps is None else max(1, min(VALIDATE_EVERY, steps // 5)),
+        val_check_interval=every if steps is None else max(1, min(every, steps // 5)),
         check_val_every_n_epoch=None,
         log_every_n_steps=10,
         accelerator="cuda" if cuda else "cpu",  # laws count in float64, which MPS lacks
@@ -206,12 +227,13 @@ def fit(
     if config.optim.patience is not None:
         callbacks.append(EarlyStop(config.optim.patience))
     with _quiet():
-        trainer = make_trainer(config, module.schedule.steps, callbacks, folder)
+        trainer = make_trainer(config, module.schedule.steps, len(data.split.valid), callbacks, folder)
         packed = data.packed.to(trainer.strategy.root_device)
         shared = trainer.global_rank, trainer.world_size
         size = config.optim.batch
         stream = BatchStream(packed, data.epoch, size, config.seed, lambda: trainer.global_step, *shared)
-        valid = packed.batches(data.split.valid, 256)
+        order = np.argsort(data.packed.num_atoms.numpy()[data.split.valid], kind="stable")
+        valid = packed.batches(data.split.valid[order], BATCH)
         module.schedule.started = time.monotonic()
         trainer.fit(module, stream, valid, ckpt_path=checkpoint if resuming else None)
     return not keeper.interrupted

@@ -12,6 +12,7 @@ from molaugerino.cli.main import main, parse
 from molaugerino.config import BenchmarkConfig
 from molaugerino.datasets import NAMES
 from molaugerino.errors import UserError
+from molaugerino.training.checkpoint import CONFIG
 from molaugerino.training.evaluation import Result
 from molaugerino.training.resume import CHECKPOINT
 
@@ -56,6 +57,36 @@ def test_stopped_resumed_and_shown_again(recipe, tmp_path, capsys):
     assert main(command) == 0
     assert capsys.readouterr().out == first
     assert main(command[:-1]) == 2  # without --resume nothing is overwritten
+    assert "add --resume to go on with it" in capsys.readouterr().err
+    for option, value in {"--seed": "3", "--steps": "7"}.items():
+        assert main([*command, option, value]) == 2
+        assert f"has {option[2:]} {0 if option == '--seed' else STEPS}, not {value}" in capsys.readouterr().err
+
+
+def test_killed_between_training_and_the_result(recipe, tmp_path, capsys):
+    out = tmp_path / "run"
+    command = ["benchmark", "qm9", "--recipe", str(recipe), "--out", str(out), "--resume"]
+    assert main(command) == 0
+    first = json.loads((out / RESULT).read_text())
+    (out / RESULT).unlink()
+    assert main(command) == 0
+    assert json.loads((out / RESULT).read_text())["results"] == first["results"]
+
+
+def test_killed_while_testing(recipe, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    command = ["benchmark", "qm9", "--recipe", str(recipe), "--out", str(out), "--resume"]
+    with monkeypatch.context() as patched:
+        patched.setattr("molaugerino.training.run.test_model", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            main(command)
+    assert not (out / CONFIG).exists()
+    assert main(command) == 0
+    assert json.loads((out / RESULT).read_text())["results"]
+
+
+def killed(*_: object) -> None:
+    raise RuntimeError("killed")
 
 
 def test_the_command_line_overrides_the_recipe(recipe, tmp_path):
@@ -74,19 +105,20 @@ def test_mistakes(recipe, capsys):
 
 
 def test_published_errors_have_sources_and_units():
-    for target in ("mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "u0", "u298", "h298", "g298", "cv"):
-        unit = {"mu": "debye", "alpha": "bohr^3", "r2": "bohr^2", "cv": "cal/(mol K)"}.get(target, "eV")
+    for target in ("mu", "alpha", "homo", "lumo", "gap", "r2", "zpve", "U0", "U", "H", "G", "Cv"):
+        unit = {"mu": "debye", "alpha": "bohr^3", "r2": "bohr^2", "Cv": "cal/(mol K)"}.get(target, "eV")
         found = published(target, unit)
         assert found, target
         assert all(e["source"] and e["split"] and e["unit"] == unit for e in found)
         assert [e["mae"] for e in found] == sorted(e["mae"] for e in found)
     assert published("gap", "eV")[0]["mae"] == pytest.approx(0.046)
+    assert published("u0", "meV") == published("U0", "meV")
     assert published("gap", "meV")[0]["mae"] == pytest.approx(46)
     assert published("charge", "e") == []
 
 
 def test_published_errors_stand_beside_labels_of_their_method_only(capsys):
-    for method, shown in (("B3LYP/6-31G(2df,p)", True), ("GFN2-xTB", False)):
+    for method, shown in (("B3LYP/6-31G(2df,p)", True), ("B3LYP/def2-SVP", False), ("GFN2-xTB", False)):
         cell = Result("gap", method, "eV", "stored", 1, "identity", 10, 0.05, 1.0)
         settings = {"model": "painn", "split": None, "minutes": 3.0, "steps": None, "epochs": None}
         show(result("gap", 0, [cell], {"settings": settings}))

@@ -130,6 +130,17 @@ def test_it_respects_what_it_says_and_nothing_else(name, net, kind):
         assert worst < 1e-10 if kind in KEPT[BACKBONES[name].symmetry] else worst > 1e-3, target.name
 
 
+def test_geometry_stays_in_full_precision_under_autocast(name, net):
+    """Far from the origin, where bfloat16 tells positions apart by two angstrom."""
+    if "translation" not in KEPT[BACKBONES[name].symmetry]:
+        pytest.skip("it sees where a molecule is")
+    net = net.float()
+    x = molecules(dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        here, far = net(x), net(x._replace(pos=x.pos + 300))
+    assert ((here - far).abs() / net.readout.scale).max() < 0.1
+
+
 def test_units_stay_in_full_precision_under_autocast(net):
     """References of ten thousand times what the network adds are not rounded to two digits."""
     net = net.float()

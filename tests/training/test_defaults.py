@@ -21,11 +21,15 @@ FREE = ("vector-transformer-absolute", "learned", "muon")
         ({"data": ("own.npz",)}, FAST),
         ({"data": ("own.npz",), "target": ("dipole",)}, FAST),
         ({"data": ("own.npz",), "target": ("gap", "dipole_x@GFN2-xTB")}, FREE),
-        ({"data": ("own.npz",), "world": "field", "frames": "random"}, FREE),
+        ({"data": ("own.npz",), "world": "field", "frames": "random"}, SMALL),
         ({"data": ("own.npz",), "law": LawConfig(family="gaussian")}, FREE),
         ({"data": ("own.npz",), "objective": "kl"}, FREE),
         ({"data": ("own.npz",), "augment": "learned"}, FREE),
         ({"data": ("own.npz",), "augment": "none"}, FAST),
+        ({"data": ("own.npz",), "augment": "none", "objective": "kl"}, FAST),
+        ({"data": ("own.npz",), "consistency": 0.5}, FREE),
+        ({"data": ("own.npz",), "law": LawConfig(eval_copies=4)}, FAST),
+        ({"model": "canonical", "law": LawConfig(mirror=0.3)}, ("canonical", "learned", "adamw")),
         ({"data": ("own.npz",), "model": "graph"}, ("graph", "learned", "adamw")),
         ({"data": ("own.npz",), "model": "graph", "augment": "fixed"}, ("graph", "fixed", "adamw")),
         ({"model": "painn"}, ("painn", "none", "adamw")),
@@ -41,8 +45,10 @@ def test_auto(settings, expected):
 
 @pytest.mark.parametrize("augment", ["learned", "paper"])
 def test_nothing_to_learn(augment):
-    with pytest.raises(UserError, match=f"there is nothing for --augment {augment} to learn; leave it out"):
+    with pytest.raises(UserError, match=f"nothing for --augment {augment} to learn; leave it, --objective and"):
         resolved(TrainConfig(model="painn", augment=augment))
+    with pytest.raises(UserError, match="there is nothing for --augment learned to learn"):
+        resolved(TrainConfig(model="painn", objective="kl"))
 
 
 def test_reflections_are_left_to_learn_for_networks_of_proper_motions():

@@ -1,7 +1,7 @@
 """Train on QM9 from a script: one target, one network, one of the community's splits, and the error in its unit.
 
 molaugerino data fetch qm9
-python benchmarks/qm9/train.py --target homo --model painn --minutes 10
+python benchmarks/train_qm9.py --target homo --model painn --minutes 10
 """
 
 from __future__ import annotations
