@@ -14,6 +14,7 @@ from molaugerino.datasets import load_npz, open_joined
 from molaugerino.datasets.targets import Target
 from molaugerino.errors import UserError
 from molaugerino.training.checkpoint import load_card
+from molaugerino.training.defaults import resolved
 from molaugerino.training.folder import molecules_to_test
 from molaugerino.training.run import train
 from molaugerino.training.setup import make_card, make_loss, make_module, open_run_data, repeats
@@ -54,7 +55,7 @@ def files(tmp_path_factory):
 
 def settings(files, out, **changes):
     net = NetConfig(width=16, depth=1, heads=2, pair=8)
-    return TrainConfig(**({"data": files, "target": TARGETS, "steps": 12, "out": out, "net": net} | changes))
+    return resolved(TrainConfig(**({"data": files, "target": TARGETS, "steps": 12, "out": out, "net": net} | changes)))
 
 
 def test_every_method_is_a_target(files, tmp_path):
