@@ -85,8 +85,8 @@ def test_scarce_molecules_come_more_often(files, tmp_path):
     labelled[:100, 1] = True
     assert repeats(labelled).tolist() == [9] * 100 + [1] * 800
     data = open_run_data(settings(files, tmp_path))
-    assert len(data.epoch) > len(data.split.train)
-    assert set(data.epoch) == set(data.split.train)
+    assert len(data.epoch) > len(data.train)
+    assert set(data.epoch) == set(data.train)
 
 
 class TestLoss:
