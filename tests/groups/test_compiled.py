@@ -167,6 +167,7 @@ def compiler():
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_captured_whole_by_the_compiler(compiler, name):
     assert compiler[name] == ""
