@@ -5,8 +5,8 @@
 
 2,500 random molecules are tested, the same for all; 1,000 validate; the rest trains, or N of it. `default` is
 `molaugerino train --data FILE ... --target TARGET --minutes M`; `learned` the best network that knows nothing of
-symmetry, under a learned law. The rival's environment is described in schnetpack_rival.py; memory that is freed is
-kept there, too, which makes it 15 % faster. The three comparisons are
+symmetry, under a learned law. The rival's environment is described in schnetpack_rival.py; it, too, keeps the memory
+that it frees. The three comparisons are
 
     race.py qm9_b3lyp_gap.npz                                                        B3LYP gap, ten minutes
     race.py qm9_g4mp2_0*.npz --target g4mp2_atomization_energy --minutes 20 --names default painn --result race_g4mp2
@@ -128,7 +128,7 @@ def orientation(augmented: Augmented, data: PackedData, rows: np.ndarray) -> dic
     In the unit of the label; `outputs` is the standard deviation of the mean prediction from molecule to molecule.
     """
     turns = HaarBall(SO3, width=math.pi).sample((TURNS,), torch.Generator().manual_seed(0)).detach()
-    batches = list(data.batches(rows[np.argsort(data.num_atoms.numpy()[rows], kind="stable")], 4))
+    batches = list(data.batches(rows[data.by_size(rows).numpy()], 4))
     each = torch.cat([augmented.each(batch.x, turns) for batch in batches], 1)[..., 0]  # (turns, molecules)
     y, mean = torch.cat([batch.y for batch in batches])[:, 0], each.mean(0)
     return {

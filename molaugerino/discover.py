@@ -172,8 +172,7 @@ class _Trial:
 
     def __init__(self, augmented: Augmented, card: ModelCard, data: PackedData, rows: np.ndarray) -> None:
         self.augmented, self.card = augmented, card
-        order = rows[np.argsort(data.num_atoms.numpy()[rows], kind="stable")]
-        self.batches: list[Batch] = list(data.batches(order, BATCH))
+        self.batches: list[Batch] = list(data.batches(rows[data.by_size(rows).numpy()], BATCH))
         self.count = len(rows)
         readout = readout_of(augmented)
         with torch.no_grad():

@@ -22,7 +22,7 @@ from molaugerino.errors import UserError
 from molaugerino.files import write_atomic
 from molaugerino.training.checkpoint import CONFIG, load_model
 from molaugerino.training.defaults import resolved
-from molaugerino.training.evaluation import test_model
+from molaugerino.training.evaluation import evaluate_model
 from molaugerino.training.folder import RUNS, SETTINGS, molecules_to_test
 from molaugerino.training.processes import is_first
 from molaugerino.training.run import Run, absolute, train
@@ -41,7 +41,8 @@ def run(config: BenchmarkConfig) -> int:
     if begun and not config.resume:
         raise UserError(f"{folder} already holds a run; add --resume to go on with it, or choose another --out")
     if begun:
-        settings = the_same(resumed(TrainConfig(resume=folder)), config)
+        settings = resumed(TrainConfig(resume=folder))
+        refuse_another(settings, from_recipe(path, config), config)
     else:
         settings = replace(from_recipe(path, config), out=folder)
     if not (folder / RESULT).is_file():
@@ -61,16 +62,16 @@ def run(config: BenchmarkConfig) -> int:
     return 0
 
 
-def the_same(begun: TrainConfig, config: BenchmarkConfig) -> TrainConfig:
-    """The settings of the run that was begun, which what is asked for must not contradict."""
-    asked = {"data": absolute(config.data), "minutes": config.minutes, "steps": config.steps, "seed": config.seed}
+def refuse_another(begun: TrainConfig, recipe: TrainConfig, config: BenchmarkConfig) -> None:
+    """The run that was begun must be what is asked for: nothing given is left aside."""
+    asked = {"target": recipe.target, "seed": config.seed, "minutes": config.minutes, "steps": config.steps}
+    asked["data"] = absolute(config.data)
     for name, new in asked.items():
         old = getattr(begun, name)
         if new not in ((), None, old):
             raise UserError(
-                f"the run in {begun.resume} has {name} {old}, not {new}; leave that out, or choose another --out"
+                f"the run in {begun.resume} has {name} {old}, not {new}; ask for that, or choose another --out"
             )
-    return begun
 
 
 def finish(settings: TrainConfig, folder: Path, pause: float) -> Run | None:
@@ -79,7 +80,7 @@ def finish(settings: TrainConfig, folder: Path, pause: float) -> Run | None:
         return train(settings, pause=pause)
     augmented, card = load_model(folder)
     tested = molecules_to_test(folder, card)
-    return Run(folder, card.law, test_model(augmented, card, *tested, card.eval_copies))
+    return Run(folder, card.law, evaluate_model(augmented, card, *tested, card.eval_copies))
 
 
 def from_recipe(path: Path, config: BenchmarkConfig) -> TrainConfig:

@@ -10,7 +10,7 @@ from molaugerino.cli.report import print_report, report_json
 from molaugerino.config import EvaluateConfig
 from molaugerino.errors import UserError
 from molaugerino.training.checkpoint import load_model
-from molaugerino.training.evaluation import test_model
+from molaugerino.training.evaluation import evaluate_model
 from molaugerino.training.folder import molecules_to_test
 
 
@@ -24,7 +24,7 @@ def run(config: EvaluateConfig) -> int:
     rows = np.setdiff1d(rows, strange)
     if len(rows) == 0:
         raise UserError(f"no molecule of {molecules.name} consists of elements the model has seen, {card.elements}")
-    results = test_model(augmented, card, molecules, rows, config.copies)
+    results = evaluate_model(augmented, card, molecules, rows, config.copies)
     if config.format == "json":
         print(report_json(card.law, results))
     else:

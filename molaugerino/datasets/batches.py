@@ -69,6 +69,10 @@ class PackedData:
         pos = torch.where(mask.unsqueeze(-1), self.pos[atoms], 0.0)
         return Batch(Molecules(z, pos, mask), self.y[rows], len(rows) if total is None else total)
 
+    def by_size(self, rows: np.ndarray | Tensor) -> Tensor:
+        """Places in `rows` of the smallest molecule, the next, and so on: batches in this order are hardly padded."""
+        return self.num_atoms[rows].argsort(stable=True)
+
     def batches(self, rows: np.ndarray, size: int) -> BatchPass:
         """All rows in order, none dropped."""
         return BatchPass(self, torch.split(torch.from_numpy(np.asarray(rows)), size))
@@ -123,7 +127,7 @@ class BatchStream:
         order = self.rows[torch.from_numpy(rng.permutation(len(self.rows)))]
         batches: list[Tensor] = []
         for bucket in torch.split(order, self.size * BUCKET):
-            by_size = bucket[self.data.num_atoms[bucket].argsort(stable=True)]
+            by_size = bucket[self.data.by_size(bucket)]
             batches += torch.split(by_size, self.size)
         return [batches[k] for k in rng.permutation(len(batches))]
 

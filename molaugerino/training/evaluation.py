@@ -17,7 +17,7 @@ from molaugerino.distributions import GroupDistribution
 from molaugerino.groups import Affine
 from molaugerino.training.checkpoint import ModelCard
 
-BATCH = 64  # larger ones are slower on a CPU
+BATCH = 64  # passes
 TEST_FRAMES_SEED = 20201022
 NOWHERE = World("none")
 
@@ -55,13 +55,13 @@ def predict_rows(augmented: Augmented, data: PackedData, rows: np.ndarray, copie
         noise = augmented.distribution.noise((copies, len(batch.y)), generator, device="cpu")
         return augmented.distribution.elements(noise.to(device))
 
-    order = np.argsort(data.num_atoms.numpy()[rows], kind="stable")
+    order = data.by_size(rows)
     size = max(1, BATCH // copies)
     device = next(augmented.parameters()).device
-    moved = (batch._replace(x=batch.x.to(device)) for batch in data.batches(rows[order], size))
+    moved = (batch._replace(x=batch.x.to(device)) for batch in data.batches(rows[order.numpy()], size))
     parts = [augmented(batch.x, elements(batch)).cpu() for batch in moved]
     predictions = torch.cat(parts)
-    return predictions[torch.from_numpy(np.argsort(order, kind="stable"))]
+    return predictions[order.argsort()]
 
 
 def evaluate(
@@ -114,7 +114,7 @@ def evaluate(
     return results
 
 
-def test_model(
+def evaluate_model(
     augmented: Augmented, card: ModelCard, molecules: MoleculeSet, rows: np.ndarray, copies: int
 ) -> list[Result]:
     """The error table of a model that was trained as its card says: one pass, and averaged over `copies` of its law."""

@@ -11,9 +11,8 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of mallopt(3)
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed for the next step, instead of handing it back page by page.
 
-    Tensors of a step come and go by the hundred megabytes; to map and clear them anew each time costs a tenth of a
-    step on two cores, and half of the time of large batches. Memory in use grows to the peak and stays there. Does
-    nothing where the C library is not glibc.
+    Tensors of a step come and go by the hundred megabytes, and to map and clear their pages anew each time takes a
+    good part of it. Memory in use grows to the peak and stays there. Does nothing where the C library is not glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -29,7 +28,7 @@ from molaugerino.files import make_folder, write_atomic
 from molaugerino.training.callbacks import EarlyStop, Keeper, ProgressLine, join_metrics, set_aside_metrics
 from molaugerino.training.checkpoint import CONFIG, ModelCard, save_model
 from molaugerino.training.defaults import resolved
-from molaugerino.training.evaluation import BATCH, Result, describe_law, test_model
+from molaugerino.training.evaluation import BATCH, Result, describe_law, evaluate_model
 from molaugerino.training.folder import RUNS, SETTINGS, SPLITS
 from molaugerino.training.memory import keep_freed_memory
 from molaugerino.training.module import TrainingModule
@@ -78,6 +77,7 @@ def train(
         refuse_used(config)
     keep_freed_memory()
     config = resolved(config)
+    refuse_processes(config)
     data = open_run_data(config, config.resume)
     if data.undetermined:
         share = f"{data.undetermined} of {len(data.loaded)} molecules"
@@ -86,7 +86,6 @@ def train(
     card = make_card(config, data)
     module = make_module(config, card, data)
     folder = config.resume or Path()
-    refuse_processes(config)
     if first and config.resume is None:
         folder = new_folder(config)  # last: a mistake leaves no folder
         save_split(data.split, folder / SPLITS, data.loaded.id)
@@ -106,11 +105,11 @@ def absolute(sources: Sequence[str]) -> tuple[str, ...]:
 
 
 def conclude(module: TrainingModule, config: TrainConfig, data: RunData, card: ModelCard, folder: Path) -> Run:
-    """Save the model and test it."""
+    """Test the model, then save it: a run killed in between can be resumed."""
     verdict = "" if module.objective is None else module.objective.verdict
     augmented = module.result()
     law = describe_law(augmented.distribution, config.augment, verdict)
-    results = test_model(augmented, card, data.loaded, data.split.test, config.law.eval_copies)
+    results = evaluate_model(augmented, card, data.loaded, data.split.test, config.law.eval_copies)
     save_model(folder, augmented, replace(card, law=law, references=references(augmented, card.elements)))
     join_metrics(folder)
     return Run(folder, law, results)
@@ -175,8 +174,7 @@ def make_trainer(
 ) -> pl.Trainer:
     """Lightning's loop, on a GPU where there is one, on several processes where they are asked for.
 
-    A single process is told that it is
-    one: a cluster's variables may speak of others that do something else.
+    A single process is told that it is one: a cluster's variables may speak of others that do something else.
     """
     cuda = torch.cuda.is_available()
     has_half = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -232,8 +230,8 @@ def fit(
         shared = trainer.global_rank, trainer.world_size
         size = config.optim.batch
         stream = BatchStream(packed, data.epoch, size, config.seed, lambda: trainer.global_step, *shared)
-        order = np.argsort(data.packed.num_atoms.numpy()[data.split.valid], kind="stable")
-        valid = packed.batches(data.split.valid[order], BATCH)
+        rows = data.split.valid
+        valid = packed.batches(rows[packed.by_size(rows).numpy()], BATCH)
         module.schedule.started = time.monotonic()
         trainer.fit(module, stream, valid, ckpt_path=checkpoint if resuming else None)
     return not keeper.interrupted

@@ -288,7 +288,7 @@ def budget_batches(data: RunData, seed: int) -> Callable[[int], list[Batch]]:
 
     def batches(k: int) -> list[Batch]:
         taken = torch.from_numpy(np.take(rows, range(k * size, (k + 1) * size), mode="wrap"))
-        by_size = taken[data.packed.num_atoms[taken].argsort(stable=True)]
+        by_size = taken[data.packed.by_size(taken)]
         return [data.packed.batch(half) for half in by_size.chunk(2)]
 
     return batches

@@ -77,7 +77,7 @@ def test_killed_while_testing(recipe, tmp_path, monkeypatch):
     out = tmp_path / "run"
     command = ["benchmark", "qm9", "--recipe", str(recipe), "--out", str(out), "--resume"]
     with monkeypatch.context() as patched:
-        patched.setattr("molaugerino.training.run.test_model", killed)
+        patched.setattr("molaugerino.training.run.evaluate_model", killed)
         with pytest.raises(RuntimeError, match="killed"):
             main(command)
     assert not (out / CONFIG).exists()
