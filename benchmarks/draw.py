@@ -238,7 +238,9 @@ def race_table(content: dict[str, Any]) -> str:
             ]
         )
     header = ["network", "minutes", "trained on", "seeds", "epochs", "test MAE, meV"]
-    return table([*header, "orientation's share of the squared error", "its spread untrained / of outputs"], rows)
+    header += ["orientation's share of the squared error", "its spread untrained / of outputs"]
+    shown_columns = len(header) if any(row[-1] for row in rows) else len(header) - 2
+    return table(header[:shown_columns], [row[:shown_columns] for row in rows])
 
 
 def by_error(group: tuple[tuple[Any, ...], list[dict[str, Any]]]) -> tuple[Any, ...]:
