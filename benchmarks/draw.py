@@ -264,7 +264,8 @@ def augerino_table(content: dict[str, Any]) -> str:
                 for frames in ("stored", "random")
                 for copies in (1, 16)
             ]
-            angles = [r["law"]["parts"]["rotation angle"]["width"] for r in runs] if augment != "none" else []
+            parts = [r["law"]["parts"] for r in runs] if augment != "none" else []
+            angles = [part["rotation angle"]["width"] for part in parts if "rotation angle" in part]  # not of paper's
             angle = spread(angles, 0) if angles else ""
             rows.append([f"`{model}`", augment, angle, *found, against_fixed(all_runs, runs)])
     header = ["network", "augmentation", "largest rotation, degree", "stored frames", "16 passes", "random frames"]
