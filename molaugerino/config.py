@@ -32,7 +32,8 @@ ModelName = Literal[
     "frame-averaging",
     "canonical",
 ]
-ALLOWS_ZERO = ("width", "weight_decay", "warmup", "ema", "strength", "rotation", "translation", "mirror")
+Augmentation = Literal["none", "fixed", "learned", "paper"]
+ALLOWS_ZERO = ("width", "balance", "weight_decay", "warmup", "ema", "strength", "rotation", "translation", "mirror")
 ATTENTIVE = (
     "point-transformer",
     "vector-transformer",
@@ -82,6 +83,9 @@ class OptimConfig:
     """Decay of the running average of the weights that validation, testing and the saved model use."""
     clip: float = 1.0
     """Largest norm of the weights' gradient."""
+    balance: float = 1.0
+    """How far scarce labels are brought up: a molecule comes r^balance times per epoch, r how much rarer its rarest
+    label is than a complete one. 1: all labels come about equally often; 0: every molecule comes once."""
     patience: Annotated[int | None, _optional("N", "never")] = None
     """Stop, and go back to the best weights, after this many validations without improvement."""
 
@@ -232,6 +236,8 @@ class TrainConfig:
                     )
         if self.model in ATTENTIVE and self.net.width and self.net.width % self.net.heads:
             raise UserError(f"--net.heads must divide --net.width, got {self.net.heads} and {self.net.width}")
+        if self.optim.balance > 1:
+            raise UserError(f"--optim.balance must lie between 0 and 1, got {self.optim.balance}")
         for name in ("ema", "warmup"):
             if not getattr(self.optim, name) < 1:
                 raise UserError(f"--optim.{name} must be below 1, got {getattr(self.optim, name)}")
@@ -246,10 +252,11 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Test errors of a trained model, on stored and on random frames, with one pass and averaged over its law."""
+    """Test errors of a trained model, on stored and on random frames, with one pass and averaged over its law, and how
+    often its intervals hold the label."""
 
-    run: Annotated[Positional[Path], arg(metavar="DIR")]
-    """Folder of a trained model."""
+    run: Annotated[Positional[str], arg(metavar="NAME|DIR")]
+    """Folder of a trained model, a model that comes with molaugerino, or latest."""
     data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: the test molecules of the run)")] = ()
     """As for train: all their molecules of known elements, without those that the run has seen."""
     method: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: as the files say)")] = ()
@@ -283,44 +290,79 @@ class DiscoverConfig:
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Predict properties for SMILES: a geometry by ETKDGv3 and MMFF94, then the model averaged over its law.
+    """Predict properties of molecules, with intervals, and whether the model knows molecules of their kind.
 
-    One row per input line, whatever happens: status says why a row has no number.
+    One row per molecule, whatever happens: status says why a row has no number.
     """
 
     input: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT ...", help_behavior_hint="(default: -)")] = ()
-    """SMILES, or .smi, .txt or .csv files; - or nothing reads lines from standard input."""
-    checkpoint: str = "latest"
-    """Folder of a trained model; latest is the newest finished run under ./runs."""
+    """SMILES, or .smi, .txt, .csv, .sdf, .xyz or .extxyz files; - or nothing reads SMILES from standard input."""
+    checkpoint: str = "qm9-mmff"
+    """A model that comes with molaugerino (qm9-mmff, for SMILES; qm9-dft, for DFT geometries; xtb9), the folder of a
+    trained one, or latest, the newest finished run under ./runs."""
+    target: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: all)")] = ()
+    """Which of the model's targets to report."""
+    geometry: Annotated[
+        Literal["given", "mmff", "xtb"] | None, _optional("{given,mmff,xtb}", "what the model was trained on")
+    ] = None
+    """Positions to predict at: those of the file, ETKDGv3 + MMFF94 ones made from the bonds, or the nearest minimum of
+    GFN2-xTB (needs the extra [xtb])."""
+    isomers: int = 4
+    """Of a SMILES that leaves stereochemistry open so many isomers, at most, are predicted and averaged."""
+    conformers: int = 1
+    """Conformers made of each isomer."""
+    weights: Literal["lowest", "boltzmann"] = "lowest"
+    """The conformer of lowest energy, or their average at 298.15 K."""
+    level: float = 0.9
+    """How often the interval should hold the true value."""
+    jobs: int = 1
+    """Processes that make geometries."""
     column: str = "smiles"
     """Column of a .csv file that holds the SMILES (upper or lower case)."""
     format: Annotated[
-        Literal["table", "csv", "json"] | None, _optional("{table,csv,json}", "by the suffix of --out, else a table")
+        Literal["table", "csv", "json", "parquet"] | None,
+        _optional("{table,csv,json,parquet}", "by the suffix of --out, else a table"),
     ] = None
-    """How to print."""
+    """How to print; parquet needs the extra [parquet]."""
     out: Annotated[Path | None, _optional("FILE", "print")] = None
     """File to write instead of printing."""
+    plot: Annotated[Path | None, _optional("FILE", "none")] = None
+    """Picture of the molecules with their values, .png or .svg."""
     strict: bool = False
     """Exit with an error where any row has no number."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Fetch a public data set and prepare it, once; then train with --data qm9.
+    """Prepare a data set, once: fetch a public one, or make MMFF94 geometries for one of your own.
 
-    qm9: 130,831 molecules of H, C, N, O and F with 19 properties by B3LYP/6-31G(2df,p), 86 MB to fetch. An interrupted
-    download goes on where it broke off. Where there is no network, fetch dsgdb9nsd.xyz.tar.bz2 and uncharacterized.txt
-    elsewhere, put them side by side, and give --from-file.
+    fetch qm9: 130,831 molecules of H, C, N, O and F with 19 properties by B3LYP/6-31G(2df,p), 86 MB to fetch; then
+    train with --data qm9. An interrupted download goes on where it broke off. Where there is no network, fetch
+    dsgdb9nsd.xyz.tar.bz2 and uncharacterized.txt elsewhere, put them side by side, and give --from-file.
+
+    mmff DATA ... --out DIR: geometries as predict makes them, beside those given, so that a model learns from what it
+    will be fed. Stereochemistry is that of the given geometry. Molecules that get none are left out. An interrupted
+    call goes on where it broke off.
     """
 
-    action: Annotated[Positional[Literal["fetch"]], arg(metavar="fetch")]
-    """What to do: fetch."""
-    name: Annotated[Positional[Literal["qm9"]], arg(metavar="qm9")]
-    """Which data set: qm9."""
+    action: Annotated[Positional[Literal["fetch", "mmff"]], arg(metavar="{fetch,mmff}")]
+    """What to do."""
+    name: Annotated[Positional[tuple[str, ...]], arg(metavar="qm9 | DATA ...")]
+    """fetch: qm9. mmff: data sets or files, as for train."""
     from_file: Annotated[Path | None, _optional("FILE", "fetch it")] = None
-    """Archive on this computer, with uncharacterized.txt beside it."""
+    """fetch: archive on this computer, with uncharacterized.txt beside it."""
     out: Annotated[Path | None, _optional("DIR", "$MOLAUGERINO_DATA/qm9, else ~/.cache/molaugerino/qm9")] = None
-    """Folder to prepare."""
+    """Folder to prepare; mmff needs it."""
+    jobs: int = 1
+    """mmff: processes."""
+
+    def __post_init__(self) -> None:
+        if self.action == "fetch" and self.name != ("qm9",):
+            raise UserError(f"molaugerino data fetch knows qm9, got {' '.join(self.name)}")
+        if self.action == "mmff" and (self.out is None or self.from_file is not None or not self.name):
+            raise UserError("molaugerino data mmff takes data sets and --out DIR, the folder to prepare")
+        if not 1 <= self.jobs <= 1024:
+            raise UserError(f"--jobs must lie between 1 and 1024, got {self.jobs}")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ LEVELS = {
     "paper": 2,
     "models": 2,
     "datasets": 2,
+    "uncertainty": 3,
     "training": 4,
     "predict": 5,
     "discover": 5,

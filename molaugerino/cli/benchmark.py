@@ -20,6 +20,7 @@ from molaugerino.config import DEFAULT_MINUTES, BenchmarkConfig, TrainConfig
 from molaugerino.datasets.names import B3LYP
 from molaugerino.errors import UserError
 from molaugerino.files import write_atomic
+from molaugerino.training.calibration import calibration_of, coverage_rows, covered
 from molaugerino.training.checkpoint import CONFIG, load_model
 from molaugerino.training.defaults import resolved
 from molaugerino.training.evaluation import evaluate_model
@@ -80,7 +81,9 @@ def finish(settings: TrainConfig, folder: Path, pause: float) -> Run | None:
         return train(settings, pause=pause)
     augmented, card = load_model(folder)
     tested = molecules_to_test(folder, card)
-    return Run(folder, card.law, evaluate_model(augmented, card, *tested, card.eval_copies))
+    calibration = calibration_of(folder, card)
+    held = [] if calibration is None else coverage_rows(card, covered(augmented, card, calibration, *tested))
+    return Run(folder, card.law, evaluate_model(augmented, card, *tested, card.eval_copies), held)
 
 
 def from_recipe(path: Path, config: BenchmarkConfig) -> TrainConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,17 +21,48 @@ from rich.progress import (
 )
 
 from molaugerino.config import DataConfig
-from molaugerino.datasets import download, qm9
-from molaugerino.datasets.prepared import check_free, is_prepared, open_prepared
+from molaugerino.datasets import download, open_joined, qm9
+from molaugerino.datasets.prepared import check_free, is_prepared, open_prepared, save_prepared
 from molaugerino.datasets.sources import prepared_path
 from molaugerino.errors import UserError
 from molaugerino.files import make_folder
 
 
 def run(config: DataConfig) -> int:
-    usual = prepared_path(config.name)
+    return fetched(config) if config.action == "fetch" else with_geometries(config)
+
+
+def with_geometries(config: DataConfig) -> int:
+    """A prepared folder of the molecules that get an MMFF94 geometry; what is done so far lies in DIR.parts."""
+    from molaugerino.predict.sets import with_mmff  # not for fetching
+
+    out = Path(os.path.abspath(config.out or ""))
+    use = f"train on it with: molaugerino train --data {config.out}"
+    if is_prepared(out):
+        print(f"{out} holds {len(open_prepared(out, whole=True)):,} molecules already; {use}")
+        return 0
+    check_free(out)
+    make_folder(out.parent)
+    molecules = open_joined(config.name)
+    parts = out.with_name(f"{out.name}.parts")
+    try:
+        with bars(MofNCompleteColumn()) as report:
+            found, left_out = with_mmff(molecules, parts, config.jobs, lambda done, all: report("mmff", done, all))
+    except KeyboardInterrupt:
+        say(f"what is done is kept in {parts}; call again to go on")
+        raise
+    save_prepared(found, out)
+    shutil.rmtree(parts)
+    reasons = "".join(f", {n:,} {reason}" for reason, n in left_out.most_common())
+    print(f"{len(found):,} of {len(molecules):,} molecules in {out}{reasons}; {use}")
+    return 0
+
+
+def fetched(config: DataConfig) -> int:
+    [name] = config.name
+    usual = prepared_path(name)
     out = usual if config.out is None else Path(os.path.abspath(config.out))
-    use = f"train on it with: molaugerino train --data {config.name if out == usual else out}"
+    use = f"train on it with: molaugerino train --data {name if out == usual else out}"
     if is_prepared(out):
         print(f"{out} holds {len(open_prepared(out, whole=True)):,} molecules already; {use}")
         return 0

@@ -33,11 +33,12 @@ VERBS: dict[str, Any] = {
 LENGTHS = ("--minutes", "--epochs", "--steps")  # one on the command line replaces whichever the file has
 DESCRIPTION = """Molecular properties from networks that learn their symmetry from training data.
 
+  molaugerino predict CCO c1ccccc1       predict with the model that comes with molaugerino
   molaugerino train                      train on the embedded data set, a few minutes on two cores
-  molaugerino predict CCO c1ccccc1       predict with the newest model
   molaugerino evaluate runs/NAME         its law and test errors
   molaugerino discover runs/NAME         which symmetries its label has
   molaugerino data fetch qm9             get QM9, once, to train on with --data qm9
+  molaugerino data mmff FILE --out DIR   force-field geometries for a data set, as predict makes them
   molaugerino benchmark qm9              train by a recipe, and compare with published errors
   molaugerino VERB --help                all settings of a verb
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from pathlib import Path
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,56 +13,72 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from molaugerino.config import PredictConfig
 from molaugerino.errors import UserError
 from molaugerino.files import make_folder, write_atomic
-from molaugerino.predict.predictor import Predictor, Row, latest_run
-from molaugerino.predict.tables import Format, read_inputs, render
-from molaugerino.training.folder import RUNS
+from molaugerino.predict.entries import Entry
+from molaugerino.predict.inputs import read_inputs
+from molaugerino.predict.outputs import SUFFIXES, Format, need_parquet, render
+from molaugerino.predict.predictor import Options, Predictor
+from molaugerino.predict.ready import DEFAULT
+from molaugerino.predict.table import Row, Table
 
 NOT_ALL_OK = 1
 
 
 def run(config: PredictConfig) -> int:
-    folder = latest_run(RUNS) if config.checkpoint == "latest" else Path(config.checkpoint)
     form = output_format(config)
-    if config.out is not None:
-        if os.path.isdir(config.out):
-            raise UserError(f"--out {config.out} is a folder; give the name of a file")
-        make_folder(config.out.parent)
-    predictor = Predictor.from_pretrained(folder)
-    lines = list(read_inputs(config.input, config.column))
-    say(f"model {folder}: {', '.join(predictor.columns)} by {methods(predictor)}, trained on {predictor.card.data}")
-    for note in predictor.warnings:
-        say(f"warning: {note}")
-    rows = predict_all(predictor, lines)
-    text = render(rows, predictor.columns, form)
-    if config.out is None:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    else:
-        write_atomic(config.out, text)
-    counts = Counter(row.status for row in rows)
-    say(
-        f"{counts['ok']} of {len(rows)} molecules predicted"
-        + "".join(f", {n} {s}" for s, n in counts.items() if s != "ok")
+    for out in filter(None, (config.out, config.plot)):
+        if os.path.isdir(out):
+            raise UserError(f"{out} is a folder; give the name of a file")
+        make_folder(out.parent)
+    options = Options(
+        config.geometry, config.isomers, config.conformers, config.weights, config.level, config.jobs or 1
     )
-    return NOT_ALL_OK if config.strict and counts["ok"] < len(rows) else 0
+    predictor = Predictor.from_pretrained(config.checkpoint)
+    targets = predictor.chosen(config.target)
+    entries = list(read_inputs(config.input, config.column))
+    default = " (the default; --checkpoint names another)" if config.checkpoint == DEFAULT else ""
+    methods = ", ".join(dict.fromkeys(target.method or "an unnamed method" for target in targets))
+    say(f"model {predictor.name}{default}: {methods}, trained on {predictor.card.data}")
+    routes = dict.fromkeys(predictor.route(entry, options.geometry) for entry in entries)
+    for note in [*predictor.warnings, *filter(None, map(predictor.mismatch, routes))]:
+        say(f"warning: {note}")
+    table = predictor.table(predict_all(predictor, entries, options), options, config.target)
+    text = render(table, form)
+    if config.out is not None:
+        write_atomic(config.out, text)
+    else:
+        sys.stdout.write(str(text))
+        sys.stdout.flush()
+    if config.plot is not None:
+        from molaugerino.predict.plot import plot  # pictures need more of rdkit
+
+        write_atomic(config.plot, plot(table, config.plot.suffix))
+    return conclude(table, config)
 
 
-def predict_all(predictor: Predictor, lines: list[str]) -> list[Row]:
+def conclude(table: Table, config: PredictConfig) -> int:
+    counts = Counter(row.status for row in table)
+    said = [f"{counts['ok']} of {len(table)} molecules predicted"]
+    said += [f"{n} {status}" for status, n in counts.items() if status != "ok"]
+    outside = sum(row.domain == "outside" for row in table)
+    said += [f"{outside} outside of what the model knows"] if outside else []
+    say(", ".join(said))
+    return NOT_ALL_OK if config.strict and counts["ok"] < len(table) else 0
+
+
+def predict_all(predictor: Predictor, entries: Sequence[Entry], options: Options) -> list[Row]:
     columns = TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        return list(progress.track(predictor.stream(lines), total=len(lines), description=""))
+        return list(progress.track(predictor.stream(entries, options), total=len(entries), description=""))
 
 
 def output_format(config: PredictConfig) -> Format:
-    if config.format is not None:
-        return config.format
     suffix = config.out.suffix.lower() if config.out is not None else ""
-    formats: dict[str, Format] = {".csv": "csv", ".json": "json"}
-    return formats.get(suffix, "table")
-
-
-def methods(predictor: Predictor) -> str:
-    return ", ".join(dict.fromkeys(target.method or "an unnamed method" for target in predictor.card.targets))
+    form: Format = config.format or SUFFIXES.get(suffix, "table")
+    if form == "parquet":
+        if config.out is None:
+            raise UserError("--format parquet is not for the screen; name a file with --out")
+        need_parquet()
+    return form
 
 
 def say(text: str) -> None:

@@ -15,7 +15,7 @@ from rich.table import Table
 from molaugerino.training.evaluation import Result
 
 
-def print_report(law: dict[str, Any], results: Sequence[Result]) -> None:
+def print_report(law: dict[str, Any], results: Sequence[Result], coverage: Sequence[dict[str, Any]] = ()) -> None:
     console = Console()
     print_law(law, console)
     methods = ", ".join(dict.fromkeys(r.method for r in results if r.method))
@@ -27,6 +27,21 @@ def print_report(law: dict[str, Any], results: Sequence[Result]) -> None:
     for r in results:
         target = escape(f"{r.target}@{r.method} [{r.unit}]" if methods_of[r.target] > 1 else f"{r.target} [{r.unit}]")
         table.add_row(target, r.frames, f"{r.copies}, {r.passes}", _number(r.mae), _number(r.mean_predictor), str(r.n))
+    console.print(table)
+    print_coverage(coverage, console)
+
+
+def print_coverage(coverage: Sequence[dict[str, Any]], console: Console) -> None:
+    """How often intervals held the label; nothing where there are none."""
+    if not coverage:
+        return
+    title = f"{coverage[0]['level']:.0%} intervals on test molecules"
+    table = Table(box=box.SIMPLE, title=title, title_justify="left")
+    for name in ("target", "hold the label", "mean width", "calibrated on", "tested on"):
+        table.add_column(name, justify="left" if name == "target" else "right")
+    for c in coverage:
+        held = f"{c['found']:.1%} +- {c['standard_error']:.1%}"
+        table.add_row(escape(c["column"]), held, _number(c["width"]), str(c["calibrated"]), str(c["tested"]))
     console.print(table)
 
 
@@ -46,5 +61,6 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def report_json(law: dict[str, Any], results: Sequence[Result]) -> str:
-    return json.dumps({"law": law, "results": [r._asdict() for r in results]}, indent=1, allow_nan=False)
+def report_json(law: dict[str, Any], results: Sequence[Result], coverage: Sequence[dict[str, Any]] = ()) -> str:
+    found = {"law": law, "results": [r._asdict() for r in results], "coverage": list(coverage)}
+    return json.dumps(found, indent=1, allow_nan=False)

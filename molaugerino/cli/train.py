@@ -23,7 +23,7 @@ def run(config: TrainConfig) -> int:
         return INTERRUPTED
     if not is_first():
         return 0
-    print_report(finished.law, finished.results)
+    print_report(finished.law, finished.results, finished.coverage)
     print(f"saved in {finished.folder}; predict with: molaugerino predict SMILES ... --checkpoint {finished.folder}")
     return 0
 

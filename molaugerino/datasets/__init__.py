@@ -29,6 +29,5 @@ from molaugerino.datasets.targets import Target as Target
 from molaugerino.datasets.targets import channel_slices as channel_slices
 from molaugerino.datasets.targets import labels_of as labels_of
 from molaugerino.datasets.targets import output_action as output_action
-from molaugerino.datasets.targets import parse_target as parse_target
 from molaugerino.datasets.worlds import World as World
 from molaugerino.datasets.worlds import WorldName as WorldName

@@ -137,7 +137,7 @@ def scaffolds(smiles: np.ndarray | None, name: str) -> np.ndarray:
         mol = MolFromSmiles(text) if text else None
         if mol is None:
             raise UserError(f"{name}: row {row} has SMILES {text!r}, and a scaffold needs one; use --split graph")
-        found.append(MurckoScaffoldSmiles(mol=mol) or text)  # type: ignore[no-untyped-call]
+        found.append(MurckoScaffoldSmiles(mol=mol) or text)
     if not found:
         raise UserError(f"{name} has no SMILES, and scaffolds need them; use --split graph")
     return np.array(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
@@ -89,16 +89,3 @@ def channel_slices(targets: list[Target]) -> list[slice]:
     """Where each target's channels lie in a (rows, channels) tensor."""
     ends = [sum(t.channels for t in targets[: k + 1]) for k in range(len(targets))]
     return [slice(end - target.channels, end) for target, end in zip(targets, ends, strict=True)]
-
-
-def parse_target(data: Any) -> Target:
-    """A target from JSON, with a message that names the field that is wrong."""
-    allowed = {"readout": get_args(Pooling), "kind": get_args(Kind)}
-    if not isinstance(data, dict) or set(data) != {"name", "method", "unit", "readout", "kind"}:
-        raise UserError(f"a target needs exactly name, method, unit, readout and kind, got {data!r}")
-    for key, value in data.items():
-        if not isinstance(value, str) or value not in allowed.get(key, (value,)):
-            raise UserError(
-                f"target field {key!r} is {value!r}, expected {' or '.join(allowed.get(key, ('a string',)))}"
-            )
-    return Target(**data)

@@ -1,4 +1,6 @@
-"""SMILES in, properties out."""
+"""Molecules in, properties with intervals out."""
 
+from molaugerino.predict.predictor import Options as Options
 from molaugerino.predict.predictor import Predictor as Predictor
-from molaugerino.predict.predictor import Row as Row
+from molaugerino.predict.table import Row as Row
+from molaugerino.predict.table import Table as Table

@@ -1,83 +1,120 @@
-"""From lines of text to a row each: a status, and numbers where the status is ok."""
+"""From molecules to a table: geometries, predictions, intervals, domain."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from rdkit import Chem
 
 from molaugerino.augment import Augmented
-from molaugerino.datasets import MoleculeSet, PackedData, in_frames, labels_of
+from molaugerino.datasets import MoleculeSet, PackedData, channel_slices, in_frames, labels_of
 from molaugerino.errors import UserError
-from molaugerino.predict.smiles import Conformer, Status, Unpredictable, embed, parse
+from molaugerino.predict.entries import Entry, entries_of
+from molaugerino.predict.ready import DEFAULT, find_model
+from molaugerino.predict.routes import OPEN, Geometry, Prepared, Route, Settings, prepare
+from molaugerino.predict.table import Column, DomainColumn, Row, Table
+from molaugerino.predict.workers import in_processes
+from molaugerino.predict.xtb import has_xtb, need_xtb
+from molaugerino.training.calibration import LEVEL, calibration_of, model_answers
 from molaugerino.training.checkpoint import ModelCard, load_model
-from molaugerino.training.evaluation import Passes, predict_rows
+from molaugerino.training.folder import RUNS
+from molaugerino.uncertainty import Answers, Calibration, Spread
 
-CHUNK = 256  # molecules embedded before the network sees them
+CHUNK = 256  # molecules whose geometries are made before the network sees them
+MOST_ISOMERS, MOST_CONFORMERS = 64, 100
+
+Weights = Literal["lowest", "boltzmann"]
 
 
 @dataclass(frozen=True)
-class Row:
-    """What became of one input line.
+class Options:
+    """How to predict.
 
     Attributes:
-        input: the line as given.
-        smiles: canonical SMILES, '' where the line was refused.
-        status: "ok", or why there is no number.
-        reason: the same in words, '' where ok.
-        values: one number per column of the predictor, NaN where not ok.
+        geometry: where geometries come from; None takes what suits the model and the molecule.
+        isomers: of a molecule that leaves its configuration open, at most.
+        conformers: of each isomer.
+        weights: of the conformers.
+        level: of the intervals.
+        jobs: processes that make geometries.
     """
 
-    input: str
-    smiles: str
-    status: Status
-    reason: str
-    values: tuple[float, ...]
+    geometry: Route | None = None
+    isomers: int = 4
+    conformers: int = 1
+    weights: Weights = "lowest"
+    level: float = LEVEL
+    jobs: int = 1
+
+    def __post_init__(self) -> None:
+        for name, most in (("isomers", MOST_ISOMERS), ("conformers", MOST_CONFORMERS), ("jobs", 1024)):
+            if not 1 <= getattr(self, name) <= most:
+                raise UserError(f"--{name} must lie between 1 and {most}, got {getattr(self, name)}")
+        if not 0 < self.level < 1:
+            raise UserError(f"--level must lie between 0 and 1, as 0.9, got {self.level}")
+        if self.geometry == "xtb":
+            need_xtb()
 
 
 class Predictor:
-    """Properties of molecules given as SMILES, by ETKDGv3 and MMFF94 geometries.
+    """y = mean over isomers of sum_c w_c h(r_c),   r_c the conformers of an isomer,   with an interval for y.
 
     Example:
-        >>> predictor = Predictor.from_pretrained("runs/gap")        # doctest: +SKIP
-        >>> [row] = predictor.predict(["CCO"])                       # doctest: +SKIP
-        >>> row.status, row.values                                   # doctest: +SKIP
-        ('ok', (12.3,))
+        >>> predictor = Predictor.from_pretrained("qm9-mmff")        # doctest: +SKIP
+        >>> table = predictor.predict(["CCO", "c1ccccc1"])           # doctest: +SKIP
+        >>> table.to_pandas()["gap[eV]"]                             # doctest: +SKIP
     """
 
-    def __init__(self, augmented: Augmented, card: ModelCard) -> None:
-        self.augmented, self.card = augmented, card
+    def __init__(self, augmented: Augmented, card: ModelCard, calibration: Calibration | None, name: str = "") -> None:
+        self.augmented, self.card, self.calibration, self.name = augmented, card, calibration, name
+        labels = [replace(t, name=label) for t, label in zip(card.targets, labels_of(card.targets), strict=True)]
+        titles = [title for target in labels for title in target.columns]
+        methods = [target.method for target in labels for _ in range(target.channels)]
+        units = [target.unit for target in labels for _ in range(target.channels)]
+        names = [title.removesuffix(f"[{unit}]") for title, unit in zip(titles, units, strict=True)]
+        self.columns = tuple(Column(*of, k) for k, of in enumerate(zip(names, units, methods, strict=True)))
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Predictor:
-        """Load a trained model from its folder.
+    def from_pretrained(cls, name: str | Path = DEFAULT) -> Predictor:
+        """A trained model.
+
+        Args:
+            name: of one that comes with the package, `latest` for the newest run under ./runs, or a folder.
 
         Raises:
-            UserError: where its files are missing, damaged or do not fit together.
+            UserError: where there is none, or its files are damaged or do not fit together.
         """
-        return cls(*load_model(folder))
+        folder = find_model(str(name), RUNS)
+        augmented, card = load_model(folder)
+        shown = str(folder) if str(name) == "latest" else str(name)
+        return cls(augmented, card, calibration_of(folder, card), shown)
+
+    def chosen(self, names: Sequence[str]) -> tuple[Column, ...]:
+        """The columns of these targets, all of them for none.
+
+        Raises:
+            UserError: for a target that the model does not predict.
+        """
+        known = dict(zip(labels_of(self.card.targets), self._slices, strict=True))
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise UserError(f"the model does not predict {', '.join(unknown)}; it predicts {', '.join(known)}")
+        return tuple(c for name in names for c in self.columns[known[name]]) if names else self.columns
 
     @property
-    def columns(self) -> list[str]:
-        """Names with units of `Row.values`."""
-        targets = self.card.targets
-        named = [replace(target, name=label) for target, label in zip(targets, labels_of(targets), strict=True)]
-        return [column for target in named for column in target.columns]
+    def _slices(self) -> list[slice]:
+        return channel_slices(self.card.targets)
 
     @property
     def warnings(self) -> list[str]:
         """What a reader of the numbers should know about the model."""
         notes = []
-        if self.card.geometry != "mmff":
-            notes.append(
-                f"the model was trained on {self.card.geometry} geometries of {self.card.data}, but predict makes "
-                "MMFF94 ones: expect errors two or more times those of its test table"
-            )
         if self.card.world != "none":
             notes.append(
                 f"the label belongs to the world {self.card.world!r}, where orientation matters; "
@@ -90,79 +127,173 @@ class Predictor:
             )
         return notes
 
-    def predict(self, lines: Iterable[str]) -> list[Row]:
-        """One row per line, in order."""
-        return list(self.stream(lines))
+    def route(self, entry: Entry, asked: Route | None) -> Route:
+        """Where a molecule's geometry comes from.
 
-    def stream(self, lines: Iterable[str]) -> Iterator[Row]:
+        What is asked for; else what the model was trained on, MMFF94 geometries or given ones. A SMILES, which has
+        none to give, is relaxed with GFN2-xTB for a model of given geometries where the extra [xtb] is there.
+        """
+        if asked is not None:
+            return asked
+        if self.card.geometry == "mmff":
+            return "mmff"
+        in_space = entry.structure is not None or (entry.mol is not None and entry.mol.GetNumConformers() > 0)
+        return "given" if in_space else "xtb" if has_xtb() else "mmff"
+
+    def mismatch(self, route: str) -> str:
+        """What it costs to predict at geometries of another kind than the model was trained on, '' at the same."""
+        base = route.removesuffix(f"-{OPEN}")
+        if base == self.card.geometry:
+            return ""
+        trained = {"given": f"those of {self.card.data}", "mmff": "MMFF94 ones"}[self.card.geometry]
+        here = {"given": "those given", "mmff": "MMFF94 ones", "xtb": "GFN2-xTB ones"}[base]
+        known = self.calibration is not None and base in self.calibration.routes
+        cost = "the intervals are those of this route" if known else "no interval; expect errors twice as large or more"
+        return f"the model was trained on other geometries ({trained}) than these ({here}): {cost}"
+
+    def predict(
+        self, molecules: Any, options: Options | None = None, targets: Sequence[str] = (), **changes: Any
+    ) -> Table:
+        """A table with one row per molecule, in order.
+
+        Args:
+            molecules: SMILES, RDKit molecules, ASE atoms, Data or a Batch of torch_geometric; one, or many.
+            options: how to predict.
+            targets: which of the model's to report; none takes all.
+            changes: single fields of `Options`, such as `geometry="xtb"`.
+
+        Raises:
+            UserError: for objects of other kinds, unknown targets, or options out of range.
+        """
+        options = replace(options or Options(), **changes)
+        rows = tuple(self.stream(entries_of(molecules), options))
+        return self.table(rows, options, targets)
+
+    def table(self, rows: Sequence[Row], options: Options, targets: Sequence[str] = ()) -> Table:
+        """The rows under their columns."""
+        spreads = ["_isomer_sd"] if options.isomers > 1 else []
+        spreads += ["_conformer_sd"] if options.conformers > 1 else []
+        return Table(tuple(rows), self.chosen(targets), options.level, tuple(spreads))
+
+    def stream(self, entries: Iterable[Entry], options: Options) -> Iterator[Row]:
         """The rows as they come, a chunk of molecules at a time."""
-        chunk: list[str] = []
-        for line in lines:
-            chunk.append(line)
-            if len(chunk) == CHUNK:
-                yield from self._rows(chunk)
-                chunk = []
-        if chunk:
-            yield from self._rows(chunk)
+        source = iter(entries)
+        jobs: list[tuple[Entry, Settings]]
+        while chunk := list(islice(source, CHUNK)):
+            jobs = [(entry, self._settings(entry, options)) for entry in chunk]
+            yield from self._rows(chunk, list(in_processes(prepare, jobs, options.jobs)), options)
 
-    def _rows(self, lines: Sequence[str]) -> list[Row]:
+    def _settings(self, entry: Entry, options: Options) -> Settings:
+        return Settings(
+            route=self.route(entry, options.geometry),
+            isomers=options.isomers,
+            conformers=options.conformers,
+            weights=options.weights,
+            elements=tuple(self.card.elements),
+            max_atoms=self.card.max_atoms,
+        )
+
+    def _rows(self, entries: Sequence[Entry], prepared: Sequence[Prepared], options: Options) -> list[Row]:
         blank = (math.nan,) * len(self.columns)
-        rows, found = [], []
-        for line in lines:
-            smiles = ""
-            try:
-                mol = parse(line, self.card.elements, self.card.max_atoms)
-                smiles = Chem.MolToSmiles(mol)
-                conformer = embed(mol)
-            except Unpredictable as error:
-                rows.append(Row(line, smiles, error.status, error.reason, blank))
-            else:
-                found.append((len(rows), conformer))
-                rows.append(Row(line, smiles, "ok", "", blank))
-        if found:
-            values = self._values([conformer for _, conformer in found])
-            for (k, _), numbers in zip(found, values.tolist(), strict=True):
-                rows[k] = self._filled(rows[k], numbers)
+        rows = [
+            Row(e.text, p.smiles, p.status, p.reason, "", blank, blank, blank, blank, blank, blank, columns=e.columns)
+            for e, p in zip(entries, prepared, strict=True)
+        ]
+        found = [k for k, p in enumerate(prepared) if p.status == "ok"]
+        for route in dict.fromkeys(prepared[k].route for k in found):
+            group = [k for k in found if prepared[k].route == route]
+            filled = self._filled([rows[k] for k in group], [prepared[k] for k in group], route, options)
+            for k, row in zip(group, filled, strict=True):
+                rows[k] = row
         return rows
 
-    @staticmethod
-    def _filled(row: Row, numbers: list[float]) -> Row:
-        if not all(map(math.isfinite, numbers)):
-            return Row(
-                row.input, row.smiles, "embed_failed", "the model gave no finite number for this geometry", row.values
+    def _filled(self, rows: list[Row], prepared: list[Prepared], route: str, options: Options) -> list[Row]:
+        """The rows of molecules that came by one route, with their numbers."""
+        geometries = [g for p in prepared for g in p.geometries]
+        molecules = packed(geometries)
+        answered, spread = self.averaged(molecules, [p.geometries for p in prepared])
+        half = self._half_widths(route, answered, spread, options.level)
+        first = np.cumsum([0] + [len(p.geometries) for p in prepared])
+        done = []
+        for k, (row, p) in enumerate(zip(rows, prepared, strict=True)):
+            values = answered.values[k].double().numpy()
+            if not np.isfinite(values).all():
+                reason = "the model gave no finite number for this geometry"
+                done.append(replace(row, status="bad_geometry", reason=reason))
+                continue
+            state: DomainColumn = ""
+            reason = p.note
+            if self.calibration is not None:
+                distance = float(self.calibration.latent.distance(answered.hidden[k : k + 1])[0])
+                shown = molecules.subset(np.array([first[k]]))
+                state, why = self.calibration.domain.judge(shown, distance)
+                reason = "; ".join(filter(None, (p.note, why)))
+            done.append(
+                replace(
+                    row,
+                    reason=reason,
+                    domain=state,
+                    values=tuple(values.tolist()),
+                    lo=tuple((values - half[k]).tolist()),
+                    hi=tuple((values + half[k]).tolist()),
+                    orientation_sd=tuple(answered.orientation_sd[k].tolist()),
+                    isomer_sd=tuple(spread.isomer_sd[k].tolist()),
+                    conformer_sd=tuple(spread.conformer_sd[k].tolist()),
+                    isomers=len({g.isomer for g in p.geometries}),
+                )
             )
-        return Row(row.input, row.smiles, "ok", "", tuple(numbers))
+        return done
 
-    def _values(self, conformers: list[Conformer]) -> torch.Tensor:
-        """Averaged predictions (molecules, columns) in the orientation that the model was trained on."""
-        counts = np.array([len(c.atomic_numbers) for c in conformers])
-        molecules = MoleculeSet(
-            name="input",
-            checksum="",
-            geometry="mmff",
-            id=np.arange(len(conformers)),
-            num_atoms=counts,
-            atomic_numbers=np.concatenate([c.atomic_numbers for c in conformers]).astype(np.int64),
-            positions=np.concatenate([c.positions for c in conformers]).astype(np.float32),
-            columns=(),
-        )
+    def answers(self, molecules: MoleculeSet, rows: np.ndarray | None = None) -> Answers:
+        """What the model says of each geometry of a set, or of some of its rows."""
         if self.card.frames == "principal":
             molecules, _ = in_frames(molecules, "principal")
-        data = PackedData(molecules, [])
-        copies = 1 if self.card.augment == "none" else self.card.eval_copies
-        passes: Passes = "identity" if copies == 1 else "own law"
-        return predict_rows(self.augmented, data, np.arange(len(conformers)), copies, passes)
+        rows = np.arange(len(molecules)) if rows is None else rows
+        return model_answers(self.augmented, self.card, PackedData(molecules, []), rows)
+
+    def averaged(self, molecules: MoleculeSet, parts: Sequence[Sequence[Geometry]]) -> tuple[Answers, Spread]:
+        """Predictions averaged over the geometries of each molecule.
+
+        Args:
+            molecules: all geometries, one after the other.
+            parts: which of them belong to which molecule.
+        """
+        each = self.answers(molecules)
+        means, isomer_sd, conformer_sd, start = [], [], [], 0
+        for geometries in parts:
+            own = Answers(*(field[start : start + len(geometries)] for field in each))
+            start += len(geometries)
+            isomer = np.array([g.isomer for g in geometries])
+            weight = torch.tensor([g.weight for g in geometries], dtype=own.values.dtype)
+            members = [torch.from_numpy(isomer == k) for k in np.unique(isomer)]
+            by_isomer = [[(weight[m, None] * field[m]).sum(0) for m in members] for field in own]
+            values = torch.stack(by_isomer[0])
+            means.append([torch.stack(field).mean(0) for field in by_isomer])
+            isomer_sd.append(values.std(0, correction=0).double().numpy())
+            within = torch.stack([own.values[m].var(0, correction=0) for m in members])
+            conformer_sd.append(within.mean(0).sqrt().double().numpy())
+        fields = zip(*means, strict=True)
+        return Answers(*(torch.stack(field) for field in fields)), Spread(np.stack(isomer_sd), np.stack(conformer_sd))
+
+    def _half_widths(self, route: str, answered: Answers, spread: Spread, level: float) -> np.ndarray:
+        """Of the route; where open configurations have no intervals of their own, wider by what isomers differ."""
+        if self.calibration is None:
+            return np.full(answered.values.shape, np.nan)
+        base = route.removesuffix(f"-{OPEN}")
+        if route in self.calibration.routes:
+            return self.calibration.half_widths(route, answered, spread, level)
+        return self.calibration.half_widths(base, answered, None, level) + 2 * spread.isomer_sd
 
 
-def latest_run(runs: Path) -> Path:
-    """The newest finished run under a folder.
-
-    Raises:
-        UserError: where there is none.
-    """
-    finished = sorted(runs.glob("*/config.json"), key=lambda path: path.stat().st_mtime)
-    if not finished:
-        raise UserError(
-            f"no finished run under ./{runs}; train one with: molaugerino train, or name one with --checkpoint"
-        )
-    return finished[-1].parent
+def packed(geometries: Sequence[Geometry]) -> MoleculeSet:
+    """Geometries as a set without labels."""
+    return MoleculeSet(
+        name="input",
+        checksum="",
+        geometry="given",
+        id=np.arange(len(geometries)),
+        num_atoms=np.array([len(g.numbers) for g in geometries]),
+        atomic_numbers=np.concatenate([g.numbers for g in geometries]).astype(np.int64),
+        positions=np.concatenate([g.positions for g in geometries]).astype(np.float32),
+        columns=(),
+    )

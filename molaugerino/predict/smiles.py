@@ -10,6 +10,7 @@ Sources: S. Wang, J. Witte, G. Landrum, S. Riniker, J. Chem. Inf. Model. 60, 204
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
+from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 
 Status = Literal[
     "ok",
@@ -25,15 +27,20 @@ Status = Literal[
     "bad_smiles",
     "unsupported_element",
     "charged",
+    "open_shell",
     "fragments",
     "no_heavy_atom",
+    "no_geometry",
+    "bad_geometry",
     "embed_failed",
+    "relax_failed",
     "too_large",
     "timeout",
 ]
 STATUSES: tuple[str, ...] = get_args(Status)
 
 MMFF_STEPS = 2000
+TRIES = 30  # of each way to embed a molecule
 
 
 class Unpredictable(ValueError):
@@ -53,11 +60,13 @@ class Conformer:
         smiles: canonical isomeric SMILES.
         atomic_numbers: (atoms,) uint8; heavy atoms in the order of `smiles`, then hydrogens.
         positions: (atoms, 3) float64, angstrom, centroid at the origin.
+        energy: of MMFF94, kcal/mol; NaN where it was not asked for.
     """
 
     smiles: str
     atomic_numbers: np.ndarray
     positions: np.ndarray
+    energy: float = math.nan
 
 
 def parse(smiles: str, elements: Collection[int] | None = None, max_atoms: int | None = None) -> Chem.Mol:
@@ -86,6 +95,11 @@ def parse(smiles: str, elements: Collection[int] | None = None, max_atoms: int |
         raise Unpredictable("bad_smiles", f"RDKit cannot read {_shown(text)} as a SMILES")
     if mol.GetNumAtoms() == 0:
         raise Unpredictable("bad_smiles", f"{_shown(text)} holds no atom")
+    return accepted(mol, elements, max_atoms)
+
+
+def accepted(mol: Chem.Mol, elements: Collection[int] | None = None, max_atoms: int | None = None) -> Chem.Mol:
+    """What `parse` returns, from a molecule of RDKit."""
     if mol.NeedsUpdatePropertyCache():
         mol.UpdatePropertyCache()
     _refuse(mol, elements, max_atoms)
@@ -127,7 +141,7 @@ def _refuse(mol: Chem.Mol, elements: Collection[int] | None, max_atoms: int | No
         raise Unpredictable("charged", f"net charge {charge:+d}; neutral molecules only")
     radical = sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
     if radical:
-        raise Unpredictable("bad_smiles", f"{radical} unpaired electron(s); closed shells only")
+        raise Unpredictable("open_shell", f"{radical} unpaired electron(s); closed shells only")
     if not any(z > 1 for z in numbers):
         raise Unpredictable("no_heavy_atom", "at least one atom heavier than hydrogen is needed")
     atoms = sum(1 + atom.GetTotalNumHs() for atom in mol.GetAtoms())
@@ -144,15 +158,35 @@ def conformer_seed(smiles: str, salt: int = 0) -> int:
     return zlib.crc32(smiles.encode(), salt) & 0x7FFFFFFF
 
 
-def embed(mol: Chem.Mol, timeout: int = 30) -> Conformer:
+def isomers(mol: Chem.Mol, most: int) -> list[Chem.Mol]:
+    """The stereoisomers that a molecule leaves open, at most so many, in the order of their canonical SMILES.
+
+    Centres and double bonds that are stated stay as they are. Where there are more, a seeded choice.
+
+    Args:
+        mol: that `parse` returned.
+        most: 1 takes the molecule as it is.
+    """
+    if most == 1:
+        return [mol]
+    options = StereoEnumerationOptions(
+        onlyUnassigned=True, unique=True, maxIsomers=most, rand=conformer_seed(Chem.MolToSmiles(mol))
+    )
+    with rdBase.BlockLogs():
+        found = {Chem.MolToSmiles(isomer) for isomer in EnumerateStereoisomers(mol, options)}
+    return [Chem.MolFromSmiles(smiles) for smiles in sorted(found)] or [mol]
+
+
+def embed(mol: Chem.Mol, timeout: int = 30, number: int = 0) -> Conformer:
     """One ETKDGv3 + MMFF94 conformer of a molecule that `parse` returned.
 
     Args:
         mol: molecule without explicit hydrogens, in canonical order.
         timeout: seconds allowed to each attempt of the embedding.
+        number: of the conformer; each number has a seed of its own.
 
     Returns:
-        The minimised conformer, centroid at the origin. The same molecule always gets the
+        The minimised conformer, centroid at the origin, and its energy. The same molecule always gets the
         same one: the seed is a hash of its canonical SMILES.
 
     Raises:
@@ -162,30 +196,47 @@ def embed(mol: Chem.Mol, timeout: int = 30) -> Conformer:
     smiles = Chem.MolToSmiles(mol)
     hydrogenated = Chem.AddHs(mol)
     with rdBase.BlockLogs():
-        _embed_coordinates(hydrogenated, conformer_seed(smiles), timeout)
-        if not rdForceFieldHelpers.MMFFHasAllMoleculeParams(hydrogenated):
+        _embed_coordinates(hydrogenated, conformer_seed(smiles, number), timeout)
+        properties = rdForceFieldHelpers.MMFFGetMoleculeProperties(hydrogenated)
+        if properties is None:
             raise Unpredictable("embed_failed", "MMFF94 has no parameters for this molecule")
-        outcome = rdForceFieldHelpers.MMFFOptimizeMolecule(hydrogenated, maxIters=MMFF_STEPS)
+        field = rdForceFieldHelpers.MMFFGetMoleculeForceField(hydrogenated, properties)
+        field.Initialize()
+        outcome = field.Minimize(maxIts=MMFF_STEPS)
+        energy = field.CalcEnergy()
     positions = hydrogenated.GetConformer().GetPositions()
     if outcome == -1 or not np.isfinite(positions).all():
         raise Unpredictable("embed_failed", "the MMFF94 minimisation failed")
     numbers = np.array([atom.GetAtomicNum() for atom in hydrogenated.GetAtoms()], dtype=np.uint8)
-    return Conformer(smiles, numbers, positions - positions.mean(0))
+    return Conformer(smiles, numbers, positions - positions.mean(0), energy)
 
 
 def _embed_coordinates(mol: Chem.Mol, seed: int, timeout: int) -> None:
-    """Embed in place; random start coordinates rescue most cages that the first attempt fails on."""
+    """Embed in place, in the first of three ways that works.
+
+    ETKDGv3 as it is; then without holding every step to the configuration, which strained cages do not survive, where
+    the result has it all the same; then from random coordinates.
+    """
     causes = rdDistGeom.EmbedFailureCauses
     timed_out = False
-    for random_start in (False, True):
+    for enforced, random_start in ((True, False), (False, False), (True, True)):
         options: Any = rdDistGeom.ETKDGv3()
         options.randomSeed = seed
         options.timeout = timeout
+        options.maxIterations = TRIES
+        options.enforceChirality = enforced
         options.useRandomCoords = random_start
         options.trackFailures = True
-        if rdDistGeom.EmbedMolecule(mol, options) == 0:
+        if rdDistGeom.EmbedMolecule(mol, options) == 0 and (enforced or _has_stereo(mol)):
             return
         timed_out |= options.GetFailureCounts()[causes.EXCEEDED_TIMEOUT] > 0
     if timed_out:
         raise Unpredictable("timeout", f"no geometry within {timeout} s")
     raise Unpredictable("embed_failed", "ETKDGv3 found no geometry for this molecule")
+
+
+def _has_stereo(mol: Chem.Mol) -> bool:
+    """Whether the coordinates show the configuration that the molecule states; what it leaves open may be any."""
+    found = Chem.Mol(mol)
+    Chem.AssignStereochemistryFrom3D(found)
+    return found.HasSubstructMatch(mol, useChirality=True)

@@ -7,18 +7,22 @@ rebuild it and the sha256 of the tensors and of itself.
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import safetensors.torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from safetensors import SafetensorError
 
 from molaugerino.augment import Augmented
-from molaugerino.config import NetConfig
-from molaugerino.datasets import Frames, Geometry, Target, WorldName, output_action, parse_target
+from molaugerino.config import Augmentation, ModelName, NetConfig
+from molaugerino.datasets import Frames, Geometry, Target, WorldName, output_action
+from molaugerino.datasets.targets import MAX_Z
 from molaugerino.distributions import Family, GroupDistribution, molecular_law
 from molaugerino.errors import UserError
 from molaugerino.files import sha256, write_atomic
@@ -28,6 +32,7 @@ from molaugerino.spaces import Padded
 
 SCHEMA = 3
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
+LARGEST = 2048  # of any number of the network's shape: a file from outside cannot ask for all memory
 PACKAGES = ("torch", "numpy", "rdkit", "lightning", "safetensors")
 
 
@@ -64,10 +69,12 @@ class ModelCard:
         versions: packages it was made with.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(strict=True, extra="forbid")
+
     targets: list[Target]
-    model: str
+    model: ModelName
     net: NetConfig
-    augment: str
+    augment: Augmentation
     law: dict[str, Any]
     family: Family
     mirror: bool
@@ -90,6 +97,23 @@ class ModelCard:
     schema: int = SCHEMA
     versions: dict[str, str] | None = None
 
+    def __post_init__(self) -> None:
+        channels = sum(target.channels for target in self.targets)
+        ranges = {
+            "targets": (len(self.targets), 1, 1000),
+            "eval_copies": (self.eval_copies, 1, 10_000),
+            "max_atoms": (self.max_atoms, 1, 10_000),
+            "translation_cap": (self.translation_cap, 0, 1e6),
+            "train_mean": (len(self.train_mean), channels, channels),
+            "elements": (len(self.elements), 1, MAX_Z),
+        }
+        ranges |= {f"elements: {z}": (z, 1, MAX_Z) for z in self.elements}
+        ranges |= {f"net.{name}": (value, 0, LARGEST) for name, value in asdict(self.net).items()}
+        ranges |= {f"start[{k}]": (value, 0, 1e6) for k, value in enumerate(self.start)}
+        for name, (value, least, most) in ranges.items():
+            if not (math.isfinite(value) and least <= value <= most):
+                raise UserError(f"{name} must lie in {least}..{most}, got {value}")
+
 
 def build(card: ModelCard, rotation: float = 0.0, translation: float = 0.0, mirror: float = 0.0) -> Augmented:
     """The untrained network and law that a card describes (angle in radians, radius in angstrom, probability)."""
@@ -105,14 +129,15 @@ def package_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("molaugerino", *PACKAGES)}
 
 
-def save_model(folder: Path, augmented: Augmented, card: ModelCard) -> None:
-    """Write the tensors, then the card that vouches for them."""
+def save_model(folder: Path, augmented: Augmented, card: ModelCard) -> str:
+    """Write the tensors, then the card that vouches for them; returns the card's digest."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in augmented.state_dict().items()}
     weights = safetensors.torch.save(tensors)
     content = asdict(card) | {"versions": package_versions(), "weights_sha256": sha256(weights)}
     content["config_sha256"] = _digest(content)
     write_atomic(folder / WEIGHTS, weights)
     write_atomic(folder / CONFIG, json.dumps(content, indent=1) + "\n")
+    return str(content["config_sha256"])
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -120,12 +145,40 @@ def _digest(content: dict[str, Any]) -> str:
     return sha256(json.dumps(rest, sort_keys=True).encode())
 
 
+@cache
+def _form() -> Any:
+    return TypeAdapter(ModelCard)
+
+
 def load_card(folder: Path) -> tuple[ModelCard, str]:
     """The card of a saved model and the sha256 that its tensors must have.
 
     Raises:
-        UserError: where the file is missing, damaged, changed, or of a later version.
+        UserError: where the file is missing, damaged, changed, of a later version, or holds what no card can.
     """
+    content = _read_card(folder)
+    path = folder / CONFIG
+    weights_sha256 = content.pop("weights_sha256", None)
+    del content["config_sha256"]
+    try:
+        card = _form().validate_json(json.dumps(content))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "content"
+        raise UserError(f"{path} is not a molaugerino model ({place}: {first['msg']}); train again") from None
+    except UserError as error:
+        raise UserError(f"{path} is not a molaugerino model ({error}); train again") from None
+    if not isinstance(weights_sha256, str):
+        raise UserError(f"{path} does not vouch for {WEIGHTS}: weights_sha256 is missing; train again")
+    return card, weights_sha256
+
+
+def card_digest(folder: Path) -> str:
+    """The sha256 of a saved model's card, and by it of all its tensors."""
+    return str(_read_card(folder)["config_sha256"])
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     if not os.path.isfile(path):
         raise UserError(
@@ -133,23 +186,17 @@ def load_card(folder: Path) -> tuple[ModelCard, str]:
         )
     try:
         content = json.loads(path.read_bytes())
-        if content.get("schema") != SCHEMA:
-            raise UserError(
-                f"{path} has schema {content.get('schema')!r}, this version reads {SCHEMA}; update molaugerino"
-            )
-        if content.pop("config_sha256", None) != _digest(content):
-            raise UserError(
-                f"{path} was changed or damaged after it was written (digest mismatch); restore it or train again"
-            )
-        weights_sha256 = content.pop("weights_sha256")
-        content["targets"] = [parse_target(target) for target in content["targets"]]
-        content["start"] = tuple(content["start"])
-        content["net"] = NetConfig(**content["net"])
-        return ModelCard(**content), weights_sha256
-    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        if isinstance(error, UserError):
-            raise
+    except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path} is not a molaugerino model ({error}); restore it or train again") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is not a molaugerino model (no JSON object); restore it or train again")
+    if content.get("schema") != SCHEMA:
+        raise UserError(f"{path} has schema {content.get('schema')!r}, this version reads {SCHEMA}; update molaugerino")
+    if content.get("config_sha256") != _digest(content):
+        raise UserError(
+            f"{path} was changed or damaged after it was written (digest mismatch); restore it or train again"
+        )
+    return content
 
 
 def load_model(folder: str | Path) -> tuple[Augmented, ModelCard]:
@@ -169,9 +216,9 @@ def load_model(folder: str | Path) -> tuple[Augmented, ModelCard]:
         raise UserError(
             f"{path} was changed or damaged after it was written (digest mismatch); restore it or train again"
         )
-    augmented = build(card)
     try:
+        augmented = build(card)
         augmented.load_state_dict(safetensors.torch.load(data))
-    except (SafetensorError, RuntimeError, KeyError) as error:
+    except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} does not hold the tensors that {CONFIG} describes: {error}") from None
     return augmented.eval(), card

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,17 +12,13 @@ from torch import Tensor
 
 from molaugerino import paper
 from molaugerino.augment import Augmented
-from molaugerino.datasets import Batch, Frames, MoleculeSet, PackedData, Target, World, channel_slices, in_frames
+from molaugerino.datasets import Frames, MoleculeSet, PackedData, Target, World, channel_slices, in_frames
 from molaugerino.distributions import GroupDistribution
-from molaugerino.groups import Affine
 from molaugerino.training.checkpoint import ModelCard
+from molaugerino.uncertainty import Passes, answers
 
-BATCH = 64  # passes
 TEST_FRAMES_SEED = 20201022
 NOWHERE = World("none")
-
-
-Passes = Literal["identity", "own law", "fresh draws"]
 
 
 class Result(NamedTuple):
@@ -42,26 +38,9 @@ class Result(NamedTuple):
     mean_predictor: float | None
 
 
-@torch.no_grad()
 def predict_rows(augmented: Augmented, data: PackedData, rows: np.ndarray, copies: int, passes: Passes) -> Tensor:
     """Predictions (rows, channels), averaged over the elements that `passes` names."""
-    generator = torch.Generator().manual_seed(TEST_FRAMES_SEED)
-
-    def elements(batch: Batch) -> Affine:
-        if passes == "identity":
-            return augmented.identity()
-        if passes == "own law":
-            return augmented.evaluation_elements(copies, batch.x)
-        noise = augmented.distribution.noise((copies, len(batch.y)), generator, device="cpu")
-        return augmented.distribution.elements(noise.to(device))
-
-    order = data.by_size(rows)
-    size = max(1, BATCH // copies)
-    device = next(augmented.parameters()).device
-    moved = (batch._replace(x=batch.x.to(device)) for batch in data.batches(rows[order.numpy()], size))
-    parts = [augmented(batch.x, elements(batch)).cpu() for batch in moved]
-    predictions = torch.cat(parts)
-    return predictions[order.argsort()]
+    return answers(augmented, data, rows, copies, passes).values
 
 
 def evaluate(

@@ -25,16 +25,19 @@ from molaugerino.config import TrainConfig, to_toml
 from molaugerino.datasets import NAMES, BatchStream, World, save_split
 from molaugerino.errors import UserError
 from molaugerino.files import make_folder, write_atomic
+from molaugerino.training.calibration import calibrate, coverage_rows, covered
 from molaugerino.training.callbacks import EarlyStop, Keeper, ProgressLine, join_metrics, set_aside_metrics
 from molaugerino.training.checkpoint import CONFIG, ModelCard, save_model
 from molaugerino.training.defaults import resolved
-from molaugerino.training.evaluation import BATCH, Result, describe_law, evaluate_model
+from molaugerino.training.evaluation import Result, describe_law, evaluate_model
 from molaugerino.training.folder import RUNS, SETTINGS, SPLITS
 from molaugerino.training.memory import keep_freed_memory
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.processes import first_alone, is_first, layout
 from molaugerino.training.resume import CHECKPOINT, SafeCheckpointIO, read_checkpoint
 from molaugerino.training.setup import RunData, make_card, make_module, open_run_data, references
+from molaugerino.uncertainty import save_calibration
+from molaugerino.uncertainty.answers import BATCH
 
 CHECKPOINT_EVERY = 100  # updates of the law
 VALIDATE_EVERY = 500  # steps, at least
@@ -44,11 +47,12 @@ NAMED = 3  # targets in the name of a run's folder
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, the law it found, and its test errors."""
+    """A finished run: its folder, the law it found, its test errors, and how often its intervals held the label."""
 
     folder: Path
     law: dict[str, Any]
     results: list[Result]
+    coverage: list[dict[str, Any]]
 
 
 def train(
@@ -105,14 +109,17 @@ def absolute(sources: Sequence[str]) -> tuple[str, ...]:
 
 
 def conclude(module: TrainingModule, config: TrainConfig, data: RunData, card: ModelCard, folder: Path) -> Run:
-    """Test the model, then save it: a run killed in between can be resumed."""
+    """Calibrate and test the model, then save it: a run killed in between can be resumed."""
     verdict = "" if module.objective is None else module.objective.verdict
     augmented = module.result()
     law = describe_law(augmented.distribution, config.augment, verdict)
     results = evaluate_model(augmented, card, data.loaded, data.split.test, config.law.eval_copies)
-    save_model(folder, augmented, replace(card, law=law, references=references(augmented, card.elements)))
+    calibration = calibrate(augmented, card, data.packed, data.loaded, data.train, data.split.valid)
+    held = covered(augmented, card, calibration, data.loaded, data.split.test)
+    card = replace(card, law=law, references=references(augmented, card.elements))
+    save_calibration(folder, calibration, save_model(folder, augmented, card))
     join_metrics(folder)
-    return Run(folder, law, results)
+    return Run(folder, law, results, coverage_rows(card, held))
 
 
 def refuse_used(config: TrainConfig) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from molaugerino import paper
 from molaugerino.augment import Augmented
-from molaugerino.config import DEFAULT_MINUTES, TrainConfig
+from molaugerino.config import DEFAULT_MINUTES, Augmentation, ModelName, TrainConfig
 from molaugerino.datasets import (
     COMMUNITY,
     Batch,
@@ -92,7 +92,7 @@ def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
     split = split.restricted(np.asarray(labelled.any(1)))
     check_labelled(split, labelled, targets, loaded.name)
     train = split.train if config.augment == "learned" else np.sort(np.concatenate([split.train, split.budget]))
-    epoch = np.repeat(train, repeats(labelled[train]))
+    epoch = np.repeat(train, repeats(labelled[train], config.optim.balance))
     return RunData(loaded, targets, packed, split, train, epoch, int(undetermined.sum()))
 
 
@@ -115,11 +115,16 @@ def make_split(config: TrainConfig, molecules: MoleculeSet) -> Split:
     if name not in groups:
         known = ", ".join([*groups, *COMMUNITY])
         raise UserError(f"--split must be one of {known}, or a .npz file of a split, got {name!r}")
+    return random_split(n, config.split_seed, groups[name](), label_strata(molecules))
+
+
+def label_strata(molecules: MoleculeSet) -> np.ndarray:
+    """(n,) equal for molecules that have the same labels, -1 for those of combinations that few have."""
+    n = len(molecules)
     absent = [np.isnan(c.values).reshape(n, -1).any(1) for c in molecules.columns]
     missing = np.stack([*absent, np.zeros(n, dtype=bool)], 1)  # a set may have no label, as in a world that makes one
     _, stratum, size = np.unique(missing, axis=0, return_inverse=True, return_counts=True)
-    strata = np.where(size[stratum.ravel()] < STRATUM, -1, stratum.ravel())
-    return random_split(n, config.split_seed, groups[name](), strata)
+    return np.where(size[stratum.ravel()] < STRATUM, -1, stratum.ravel())
 
 
 def check_labelled(split: Split, labelled: np.ndarray, targets: list[Target], name: str) -> None:
@@ -140,16 +145,18 @@ def check_labelled(split: Split, labelled: np.ndarray, targets: list[Target], na
                 )
 
 
-def repeats(labelled: np.ndarray) -> np.ndarray:
-    """(molecules,) how often a molecule comes in an epoch: as often as its rarest label is rarer than a complete one.
+def repeats(labelled: np.ndarray, balance: float = 1.0) -> np.ndarray:
+    """(molecules,) r^balance, how often a molecule comes in an epoch: r is how much rarer its rarest label is than a
+    complete one.
 
-    So the labelled molecules of every target come about as often as those of any other.
+    With 1 the labelled molecules of every target come about as often as those of any other, with 0 every molecule once.
 
     Args:
         labelled: (molecules, channels) where there are labels.
+        balance: from 0 to 1.
     """
     scarcity = len(labelled) / labelled.sum(0).clip(1)
-    return np.where(labelled, scarcity, 1.0).max(1).round().astype(np.int64)
+    return (np.where(labelled, scarcity, 1.0).max(1) ** balance).round().astype(np.int64)
 
 
 def make_card(config: TrainConfig, data: RunData) -> ModelCard:
@@ -158,9 +165,9 @@ def make_card(config: TrainConfig, data: RunData) -> ModelCard:
     seen = np.isin(data.loaded.owner, train)
     return ModelCard(
         targets=data.targets,
-        model=config.model,
+        model=cast(ModelName, config.model),
         net=config.net,
-        augment=config.augment,
+        augment=cast(Augmentation, config.augment),
         law={},
         family=config.law.family,
         mirror=config.law.mirror is not None,

@@ -33,6 +33,9 @@ def call(capsys, *arguments):
     return code, captured.out, captured.err
 
 
+LATEST = "--checkpoint", "latest"
+
+
 class TestMain:
     def test_help_version_and_mistakes(self, capsys):
         assert call(capsys, "--help")[0] == 0
@@ -125,7 +128,7 @@ class TestEvaluate:
         code, out, _ = call(capsys, "evaluate", "runs/gap", "--copies", "3", "--format", "json")
         report = json.loads(out)
         assert code == 0
-        assert set(report) == {"law", "results"}
+        assert set(report) == {"law", "results", "coverage"}
         assert {(r["frames"], r["copies"]) for r in report["results"]} == {
             ("stored", 1),
             ("stored", 3),
@@ -171,7 +174,7 @@ class TestEvaluate:
 
 class TestPredict:
     def test_it_says_which_model(self, workplace, capsys):
-        code, out, err = call(capsys, "predict", "CCO", "xx")
+        code, out, err = call(capsys, "predict", *LATEST, "CCO", "xx")
         assert code == 0
         assert "runs/gap" in err
         assert "1 of 2 molecules predicted, 1 bad_smiles" in err
@@ -179,22 +182,24 @@ class TestPredict:
 
     def test_formats_and_files(self, workplace, capsys):
         (workplace / "in.csv").write_text("SMILES,x\nCCO,1\n,2\n")
-        assert call(capsys, "predict", "in.csv", "--out", "out.csv")[0] == 0
+        assert call(capsys, "predict", *LATEST, "in.csv", "--out", "out.csv")[0] == 0
         with open("out.csv", newline="") as file:
             rows = list(csv.DictReader(file))
         assert [row["status"] for row in rows] == ["ok", "empty"]
-        assert list(rows[0]) == ["input", "smiles", "gap[eV]", "status", "reason"]
-        assert call(capsys, "predict", "CCO", "--out", "out.json")[0] == 0
+        parts = [f"gap{part}[eV]" for part in ("", "_lo", "_hi", "_orientation_sd", "_isomer_sd")]
+        assert list(rows[0]) == ["input", "x", "smiles", *parts, "domain", "status", "reason"]
+        assert [row["x"] for row in rows] == ["1", "2"]
+        assert call(capsys, "predict", *LATEST, "CCO", "--out", "out.json")[0] == 0
         [row] = json.loads((workplace / "out.json").read_text())
         assert row["status"] == "ok"
         assert isinstance(row["gap[eV]"], float)
 
     def test_strict(self, workplace, capsys):
-        assert call(capsys, "predict", "CCO", "--strict")[0] == 0
-        assert call(capsys, "predict", "CCO", "xx", "--strict")[0] == 1
+        assert call(capsys, "predict", *LATEST, "CCO", "--strict")[0] == 0
+        assert call(capsys, "predict", *LATEST, "CCO", "xx", "--strict")[0] == 1
 
     def test_standard_input(self, workplace):
-        command = [sys.executable, "-m", "molaugerino", "predict", "--format", "json"]
+        command = [sys.executable, "-m", "molaugerino", "predict", *LATEST, "--format", "json"]
         result = subprocess.run(command, input=b"CCO\n\nC\xff\n", capture_output=True, check=False)
         assert result.returncode == 0, result.stderr
         assert [row["status"] for row in json.loads(result.stdout)] == ["ok", "empty", "bad_smiles"]
@@ -204,15 +209,22 @@ class TestPredict:
 
         run = train(tiny_config(tmp_path / "run", geometry="given"))
         _, _, err = call(capsys, "predict", "C", "--checkpoint", str(run.folder))
-        assert "warning: the model was trained on given geometries" in err
+        assert "warning: the model was trained on other geometries (those of small)" in err
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            (["CCO", "--checkpoint", "nowhere"], "no trained model in nowhere"),
-            (["none.csv"], "cannot read none.csv"),
-            (["runs"], "is a folder"),
-            (["CCO", "--out", "runs"], "is a folder"),
+            (["CCO", "--checkpoint", "nowhere"], "no model 'nowhere'; give "),
+            (["CCO", "--checkpoint", "../../etc"], "no model '../../etc'; give "),
+            (["CCO", "--checkpoint", "runs"], "no trained model in runs"),
+            ([*LATEST, "none.csv"], "cannot read none.csv"),
+            ([*LATEST, "runs"], "is a folder"),
+            ([*LATEST, "CCO", "--out", "runs"], "is a folder"),
+            ([*LATEST, "CCO", "--plot", "runs"], "is a folder"),
+            ([*LATEST, "CCO", "--level", "90"], "--level must lie between 0 and 1, as 0.9, got 90"),
+            ([*LATEST, "CCO", "--isomers", "0"], "--isomers must lie between 1 and 64, got 0"),
+            ([*LATEST, "CCO", "--target", "gpa"], "the model does not predict gpa; it predicts gap"),
+            ([*LATEST, "CCO", "--format", "parquet"], "name a file with --out"),
         ],
     )
     def test_mistakes(self, workplace, arguments, message, capsys):
@@ -223,7 +235,7 @@ class TestPredict:
 
     def test_without_any_run(self, tmp_path, monkeypatch, capsys):
         monkeypatch.chdir(tmp_path)
-        code, _, err = call(capsys, "predict", "CCO")
+        code, _, err = call(capsys, "predict", *LATEST, "CCO")
         assert code == 2
         assert "molaugerino train" in err
 
@@ -247,7 +259,7 @@ def test_300_bad_inputs_give_a_row_each(workplace, capsys):
     """No traceback, no number on a failed row, no good row lost."""
     lines, good = broken_lines()
     (workplace / "bad.csv").write_text("\n".join(["smiles", *lines]) + "\n", encoding="utf-8")
-    code, _, err = call(capsys, "predict", "bad.csv", "--out", "out.json")
+    code, _, err = call(capsys, "predict", *LATEST, "bad.csv", "--out", "out.json")
     rows = json.loads((workplace / "out.json").read_text())
     assert code == 0
     assert len(rows) == 300
@@ -273,7 +285,7 @@ class TestFilesThatFail:
             path.write_bytes(b"\xff" + path.read_bytes()[1:])
         else:
             self.flipped(workplace / "runs" / "gap" / name)
-        verb = ["evaluate", "runs/gap"] if name in ("splits.npz", "config.toml") else ["predict", "CCO"]
+        verb = ["evaluate", "runs/gap"] if name in ("splits.npz", "config.toml") else ["predict", *LATEST, "CCO"]
         code, out, err = call(capsys, *verb)
         assert code == 2
         assert err.startswith("molaugerino: ")
@@ -282,11 +294,11 @@ class TestFilesThatFail:
     @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser can write everywhere")
     def test_an_unwritable_folder(self, workplace, capsys):
         (workplace / "locked").mkdir(mode=0o500)
-        assert call(capsys, "predict", "CCO", "--out", "locked/out.csv")[0] == 2
+        assert call(capsys, "predict", *LATEST, "CCO", "--out", "locked/out.csv")[0] == 2
 
     def test_a_folder_that_cannot_be(self, workplace, capsys):
         (workplace / "file").write_text("")
-        code, out, err = call(capsys, "predict", "CCO", "--out", "file/out.csv")
+        code, out, err = call(capsys, "predict", *LATEST, "CCO", "--out", "file/out.csv")
         assert code == 2
         assert "cannot write" in err
         assert out == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from molaugerino.datasets import Target, parse_target
+from molaugerino.datasets import Target
 from molaugerino.datasets.targets import default_readout
 from molaugerino.errors import UserError
 from molaugerino.models import Canonicalised, Readout, Scaling
@@ -36,12 +36,6 @@ class TestTargets:
         assert default_readout("mu", "vector") == "mean"
         with pytest.raises(UserError, match="target mu is a vector, and norm makes scalars"):
             Target("mu", "", "debye", "norm", "vector")
-
-    def test_from_json(self):
-        data = {"name": "r2", "method": "", "unit": "bohr^2", "readout": "extent", "kind": "scalar"}
-        assert parse_target(data) == Target("r2", "", "bohr^2", "extent")
-        with pytest.raises(UserError, match="expected mean or sum or norm or extent"):
-            parse_target(data | {"readout": "max"})
 
 
 class TestMoments:

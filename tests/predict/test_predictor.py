@@ -13,8 +13,13 @@ import numpy as np
 import pytest
 
 from molaugerino.errors import UserError
-from molaugerino.predict.predictor import Predictor, Row, latest_run
-from molaugerino.predict.tables import read_inputs, render
+from molaugerino.predict.inputs import read_inputs
+from molaugerino.predict.outputs import render
+from molaugerino.predict.plot import plot
+from molaugerino.predict.predictor import Predictor, packed
+from molaugerino.predict.ready import latest_run
+from molaugerino.predict.routes import Geometry
+from molaugerino.predict.table import Column, Row, Table
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +36,9 @@ class TestPredictor:
         assert rows[0].values == rows[3].values
         assert all(math.isfinite(v) for row in rows if row.status == "ok" for v in row.values)
         assert all(math.isnan(v) for row in rows if row.status != "ok" for v in row.values)
-        assert all(bool(row.reason) == (row.status != "ok") for row in rows)
-        assert predictor.columns == ["gap[eV]"]
+        assert all(row.reason for row in rows if row.status != "ok")
+        assert all(bool(row.reason) == (row.domain != "inside") for row in rows if row.status == "ok")
+        assert [c.titled() for c in predictor.columns] == ["gap[eV]"]
 
     def test_company_and_order_do_not_matter(self, predictor):
         together = predictor.predict(["CCO", "CC(C)C(=O)O", "c1ccccc1F"])
@@ -41,7 +47,11 @@ class TestPredictor:
         assert alone[1].values == pytest.approx(together[0].values, abs=1e-5)
 
     def test_elements_and_size_come_from_the_training_set(self, predictor):
-        assert predictor.predict(["C" * 12])[0].status == "too_large"
+        largest = predictor.card.max_atoms
+        [beyond] = predictor.predict(["C" * (largest // 3 + 1)])
+        assert (beyond.status, beyond.domain) == ("ok", "outside")
+        assert f"training molecules have at most {largest}" in beyond.reason
+        assert predictor.predict(["C" * largest])[0].status == "too_large"
         assert predictor.predict(["CCl"])[0].status == "unsupported_element"
 
     def test_principal_frames_are_made_again(self, tiny_config, tmp_path):
@@ -50,7 +60,6 @@ class TestPredictor:
 
         run = train(tiny_config(tmp_path / "run", augment="none", frames="principal", geometry="given"))
         predictor = Predictor.from_pretrained(run.folder)
-        assert predictor.warnings
         from scipy.spatial.transform import Rotation
 
         from molaugerino.predict.smiles import Conformer, embed, parse
@@ -59,7 +68,8 @@ class TestPredictor:
         there = Conformer(
             here.smiles, here.atomic_numbers, Rotation.random(rng=np.random.default_rng(0)).apply(here.positions)
         )
-        values = predictor._values([here, there])
+        both = [Geometry(c.atomic_numbers.astype(int), c.positions, 0, 1.0) for c in (here, there)]
+        values = predictor.answers(packed(both)).values
         assert (values[0] - values[1]).abs().max() < 1e-3
 
     def test_vectors_have_three_columns(self, tiny_config, tmp_path):
@@ -67,7 +77,7 @@ class TestPredictor:
 
         predictor = Predictor.from_pretrained(train(tiny_config(tmp_path / "run", target=("dipole",))).folder)
         [row] = predictor.predict(["CCO"])
-        assert predictor.columns == ["dipole_x[debye]", "dipole_y[debye]", "dipole_z[debye]"]
+        assert [c.titled() for c in predictor.columns] == ["dipole_x[debye]", "dipole_y[debye]", "dipole_z[debye]"]
         assert len(row.values) == 3
 
 
@@ -85,41 +95,45 @@ class TestLatest:
         assert latest_run(tmp_path) == tmp_path / "first"
 
 
+def texts(inputs, column="smiles"):
+    return [entry.smiles for entry in read_inputs(inputs, column)]
+
+
 class TestReading:
     def test_smiles_and_files(self, tmp_path):
         (tmp_path / "a.smi").write_text("CCO ethanol\n\nC methane\n")
         (tmp_path / "b.csv").write_text('name,SMILES\nwater,O\nshort\n"two, words","N"\n')
         inputs = ["F", str(tmp_path / "a.smi"), str(tmp_path / "b.csv"), ""]
-        assert list(read_inputs(inputs, "smiles")) == ["F", "CCO", "", "C", "O", "", "N", ""]
+        assert texts(inputs) == ["F", "CCO", "", "C", "O", "", "N", ""]
 
     def test_no_good_row_is_lost_to_a_stray_quote(self, tmp_path):
         rows = [f"C{'C' * (k % 7)}" for k in range(3000)]
         for place in (0, 1, 1500, 2999):
             broken = [*rows[:place], '"C', *rows[place:]]
             (tmp_path / "x.csv").write_text("id,smiles\n" + "".join(f"{k},{s}\n" for k, s in enumerate(broken)))
-            assert list(read_inputs([str(tmp_path / "x.csv")], "smiles")) == broken
+            assert texts([str(tmp_path / "x.csv")]) == broken
         (tmp_path / "x.csv").write_text('smiles\nCCO\n"C\nCC\nCCC"\nO\n')
-        assert list(read_inputs([str(tmp_path / "x.csv")], "smiles")) == ["CCO", '"C', "CC", 'CCC"', "O"]
+        assert texts([str(tmp_path / "x.csv")]) == ["CCO", '"C', "CC", 'CCC"', "O"]
 
     def test_a_quoted_line_break_elsewhere_is_no_row(self, tmp_path):
         (tmp_path / "x.csv").write_text('note,smiles\n"two\nlines",CC\n"a, b",O\n')
-        assert list(read_inputs([str(tmp_path / "x.csv")], "smiles")) == ["CC", "O"]
+        assert texts([str(tmp_path / "x.csv")]) == ["CC", "O"]
 
     def test_overlong_fields(self, tmp_path):
         long = "C" * 200_000
         (tmp_path / "x.csv").write_text(f"smiles\n{long}\nO\n")
-        assert list(read_inputs([str(tmp_path / "x.csv")], "smiles")) == [long, "O"]
+        assert texts([str(tmp_path / "x.csv")]) == [long, "O"]
         (tmp_path / "x.csv").write_text(f"{long}\nO\n")
         with pytest.raises(UserError, match="has no column 'smiles'; it has CCC"):
-            list(read_inputs([str(tmp_path / "x.csv")], "smiles"))
+            texts([str(tmp_path / "x.csv")])
 
     def test_encodings(self, tmp_path):
         (tmp_path / "bom.csv").write_bytes(b"\xef\xbb\xbfsmiles\nCC\n")
         (tmp_path / "latin.smi").write_bytes(b"CC\n\xff\xfe\nCO\r\n")
-        assert list(read_inputs([str(tmp_path / "bom.csv")], "smiles")) == ["CC"]
+        assert texts([str(tmp_path / "bom.csv")]) == ["CC"]
         (tmp_path / "odd.smi").write_text("CC\u2028CO\x85N\nO\x0c\n")
-        assert len(list(read_inputs([str(tmp_path / "odd.smi")], "smiles"))) == 2
-        lines = list(read_inputs([str(tmp_path / "latin.smi")], "smiles"))
+        assert len(texts([str(tmp_path / "odd.smi")])) == 2
+        lines = texts([str(tmp_path / "latin.smi")])
         assert lines[0] == "CC"
         assert lines[-1] == "CO"
         assert len(lines) == 3
@@ -130,18 +144,18 @@ class TestReading:
             ("none.csv", None, "cannot read"),
             ("empty.csv", "", "needs a header"),
             ("other.csv", "a,b\n1,2\n", "has no column 'smiles'; it has a, b"),
-            ("mol.sdf", "x", "of a kind that is not read"),
+            ("mol.pdb", "x", "of a kind that is not read"),
         ],
     )
     def test_what_cannot_be_read(self, tmp_path, name, content, message):
         if content is not None:
             (tmp_path / name).write_text(content)
         with pytest.raises(UserError, match=message):
-            list(read_inputs([str(tmp_path / name)], "smiles"))
+            texts([str(tmp_path / name)])
 
     def test_a_folder(self, tmp_path):
         with pytest.raises(UserError, match="is a folder"):
-            list(read_inputs([str(tmp_path)], "smiles"))
+            texts([str(tmp_path)])
 
     def test_a_wrong_name_costs_no_work(self, tmp_path):
         lines = read_inputs(["CCO", str(tmp_path / "none.smi")], "smiles")
@@ -149,22 +163,67 @@ class TestReading:
             next(lines)
 
 
+def row(text, canonical, status, reason, value, **columns):
+    blank = (math.nan,)
+    lo, hi = (value - 1,), (value + 1,)
+    return Row(text, canonical, status, reason, "", (value,), lo, hi, (0.25,), blank, blank, columns=columns)
+
+
 class TestWriting:
-    ROWS = (Row("CCO", "CCO", "ok", "", (1.5,)), Row('b,"d', "", "bad_smiles", "why", (math.nan,)))
+    ROWS = (row("CCO", "CCO", "ok", "", 1.5, name="drink"), row('b,"d', "", "bad_smiles", "why", math.nan, smiles="x"))
+    TABLE = Table(ROWS, (Column("gap", "eV", "B3LYP", 0),), 0.9)
 
     def test_json(self):
-        assert json.loads(render(self.ROWS, ["gap[eV]"], "json")) == [
-            {"input": "CCO", "smiles": "CCO", "gap[eV]": 1.5, "status": "ok", "reason": ""},
-            {"input": 'b,"d', "smiles": "", "gap[eV]": None, "status": "bad_smiles", "reason": "why"},
-        ]
+        first = {"input": "CCO", "name": "drink", "smiles": "CCO", "gap[eV]": 1.5, "gap_lo[eV]": 0.5, "gap_hi[eV]": 2.5}
+        first |= {"gap_orientation_sd[eV]": 0.25, "domain": "", "status": "ok", "reason": ""}
+        found = json.loads(render(self.TABLE, "json"))
+        assert found[0] == first
+        assert found[1]["gap[eV]"] is None
+        assert found[1]["name"] == ""
+        assert found[1]["smiles"] == "", "a column of the file hides none of ours"
 
     def test_csv(self):
-        rows = list(csv.DictReader(io.StringIO(render(self.ROWS, ["gap[eV]"], "csv"))))
+        rows = list(csv.DictReader(io.StringIO(render(self.TABLE, "csv"))))
         assert [row["gap[eV]"] for row in rows] == ["1.5", "nan"]
+        assert [row["name"] for row in rows] == ["drink", ""]
         assert rows[1]["input"] == 'b,"d'
 
+    def test_parquet(self, tmp_path):
+        parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [parquet] is not installed")
+        (tmp_path / "t.parquet").write_bytes(render(self.TABLE, "parquet"))
+        table = parquet.read_table(tmp_path / "t.parquet")
+        assert table.column_names == self.TABLE.header
+        assert table["gap_hi[eV]"].to_pylist() == [2.5, None]
+        assert json.loads(table.schema.metadata[b"methods"]) == {"gap[eV]": "B3LYP"}
+
+    def test_pandas(self):
+        pytest.importorskip("pandas", reason="pandas is not installed")
+        frame = self.TABLE.to_pandas()
+        assert frame["gap[eV]"].tolist()[0] == 1.5
+        assert math.isnan(frame["gap[eV]"].tolist()[1])
+        assert frame.attrs == {"methods": {"gap[eV]": "B3LYP"}, "level": 0.9}
+
     def test_table(self):
-        lines = render(self.ROWS, ["gap[eV]"], "table").splitlines()
+        lines = render(self.TABLE, "table").splitlines()
         assert len(lines) == 3
-        assert "1.5000" in lines[1]
+        assert "gap[eV] B3LYP" in lines[0]
+        assert "90% interval" in lines[0]
+        assert "1.5000  " in lines[1]
+        assert "0.5000 .. 2.5000" in lines[1]
         assert "nan" in lines[2]
+
+    def test_many_targets_have_a_block_per_molecule(self):
+        table = Table(self.ROWS, tuple(Column(name, "eV", "B3LYP", 0) for name in "abcd"), 0.9)
+        first, second = render(table, "table").split("\n\n")
+        assert first.splitlines()[0] == "CCO  ok"
+        assert [line.split()[0] for line in first.splitlines()[2:]] == list("abcd")
+        assert second.splitlines() == ['b,"d  bad_smiles  why']
+
+    def test_pictures(self, predictor):
+        table = predictor.predict(["CCO", "xx", "C"])
+        assert plot(table, ".png").startswith(b"\x89PNG")
+        assert b"width='640px' height='300px'" in plot(table, ".svg"), "two molecules, side by side"
+        with pytest.raises(UserError, match=r"writes .png or .svg, got .gif"):
+            plot(table, ".gif")
+        with pytest.raises(UserError, match="no molecule has a number"):
+            plot(predictor.predict(["xx"]), ".png")

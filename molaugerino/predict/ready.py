@@ -1,0 +1,54 @@
+"""Models by name: those that come with the package, the newest run, or a folder."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from molaugerino.errors import UserError
+from molaugerino.training.checkpoint import CONFIG
+
+DEFAULT = "qm9-mmff"
+TESTED = "tested.json"  # errors and coverage of a ready model on its test molecules, per route
+PACKAGE = "molaugerino.data"
+
+
+def ready_models() -> dict[str, Path]:
+    """Folders of the models that come with the package, by name."""
+    home = Path(str(resources.files(PACKAGE))) / "pretrained"
+    return {path.parent.name: path.parent for path in sorted(home.glob(f"*/{CONFIG}"))}
+
+
+def find_model(name: str, runs: Path) -> Path:
+    """The folder of a model.
+
+    Args:
+        name: of one that comes with the package; `latest` for the newest finished run; or a folder.
+        runs: where runs lie.
+
+    Raises:
+        UserError: where there is no such model.
+    """
+    known = ready_models()
+    if name in known:
+        return known[name]
+    if name == "latest":
+        return latest_run(runs)
+    folder = Path(name)
+    if not folder.is_dir():
+        raise UserError(f"no model {name!r}; give {', '.join(known)}, latest, or the folder of a trained model")
+    return folder
+
+
+def latest_run(runs: Path) -> Path:
+    """The newest finished run under a folder.
+
+    Raises:
+        UserError: where there is none.
+    """
+    finished = sorted(runs.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime)
+    if not finished:
+        raise UserError(
+            f"no finished run under ./{runs}; train one with: molaugerino train, or name one with --checkpoint"
+        )
+    return finished[-1].parent

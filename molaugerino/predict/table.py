@@ -1,0 +1,138 @@
+"""What predict returns: a row per molecule, with names, units and methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, overload
+
+from molaugerino.predict.smiles import Status
+
+DomainColumn = Literal["inside", "edge", "outside", ""]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one molecule. The numbers come one per channel of the model, NaN where there is none.
+
+    Attributes:
+        input: as given.
+        smiles: canonical SMILES, '' where the line was refused, or nothing is known of bonds.
+        status: "ok", or why there is no number.
+        reason: the same in words; where ok, what to know about the molecule, '' where there is nothing.
+        domain: "inside" what the model knows, at its "edge", or "outside"; '' without a calibration or a number.
+        values: predictions.
+        lo, hi: ends of the interval that holds the label with the table's level.
+        orientation_sd: standard deviation over orientations.
+        isomer_sd: over the isomers of a molecule that leaves its configuration open.
+        conformer_sd: over conformers.
+        isomers: how many were made.
+        columns: of the file that it came from.
+    """
+
+    input: str
+    smiles: str
+    status: Status
+    reason: str
+    domain: DomainColumn
+    values: tuple[float, ...]
+    lo: tuple[float, ...]
+    hi: tuple[float, ...]
+    orientation_sd: tuple[float, ...]
+    isomer_sd: tuple[float, ...]
+    conformer_sd: tuple[float, ...]
+    isomers: int = 0
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A predicted channel: name, unit, method, and its place in the rows' tuples."""
+
+    name: str
+    unit: str
+    method: str
+    channel: int
+
+    def titled(self, suffix: str = "") -> str:
+        """gap[eV], or gap_lo[eV]."""
+        return f"{self.name}{suffix}[{self.unit}]"
+
+
+PARTS = {"": "values", "_lo": "lo", "_hi": "hi", "_orientation_sd": "orientation_sd"}
+SPREADS = {"_isomer_sd": "isomer_sd", "_conformer_sd": "conformer_sd"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in the order of the input.
+
+    Attributes:
+        rows: one per molecule.
+        targets: what is predicted.
+        level: of the intervals.
+        spreads: suffixes of the spreads that were asked for, of `SPREADS`.
+    """
+
+    rows: tuple[Row, ...]
+    targets: tuple[Column, ...]
+    level: float
+    spreads: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    @overload
+    def __getitem__(self, k: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, k: slice) -> Sequence[Row]: ...
+
+    def __getitem__(self, k: int | slice) -> Row | Sequence[Row]:
+        return self.rows[k]
+
+    @property
+    def kept(self) -> list[str]:
+        """Columns of the input's file, those that no column here is called like."""
+        own = {"input", "smiles", "status", "reason", "domain", *self.numbers}
+        return [name for name in dict.fromkeys(c for row in self.rows for c in row.columns) if name not in own]
+
+    @property
+    def numbers(self) -> dict[str, tuple[str, int]]:
+        """Title of every column of numbers: the rows' field it comes from, and the channel."""
+        parts = PARTS | {suffix: SPREADS[suffix] for suffix in self.spreads}
+        return {t.titled(suffix): (part, t.channel) for t in self.targets for suffix, part in parts.items()}
+
+    @property
+    def header(self) -> list[str]:
+        return ["input", *self.kept, "smiles", *self.numbers, "domain", "status", "reason"]
+
+    def records(self) -> list[dict[str, Any]]:
+        """One dictionary per row under `header`; None where there is no number."""
+        kept, numbers = self.kept, self.numbers
+        found = []
+        for row in self.rows:
+            record: dict[str, Any] = {"input": row.input, **{name: row.columns.get(name, "") for name in kept}}
+            record["smiles"] = row.smiles
+            for title, (part, channel) in numbers.items():
+                value = getattr(row, part)[channel]
+                record[title] = value if math.isfinite(value) else None
+            found.append(record | {"domain": row.domain, "status": row.status, "reason": row.reason})
+        return found
+
+    def to_pandas(self) -> Any:
+        """A DataFrame under `header`, NaN where there is no number; `.attrs` holds methods and level.
+
+        Needs pandas.
+        """
+        import pandas
+
+        frame = pandas.DataFrame(self.records(), columns=self.header)
+        for title in self.numbers:
+            frame[title] = frame[title].astype(float)
+        frame.attrs = {"methods": {t.titled(): t.method for t in self.targets}, "level": self.level}
+        return frame

@@ -1,0 +1,60 @@
+"""Geometries relaxed with GFN2-xTB, by the extra [xtb]."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from typing import Any
+
+import numpy as np
+
+from molaugerino.errors import UserError
+from molaugerino.predict.smiles import Unpredictable
+
+FORCE = 0.05  # eV/angstrom, at convergence
+STEPS = 300
+METHOD = "GFN2-xTB"
+
+
+def has_xtb() -> bool:
+    """Whether the extra is installed."""
+    return importlib.util.find_spec("tblite") is not None
+
+
+def need_xtb() -> None:
+    """Raise where the extra is not installed."""
+    if not has_xtb():
+        raise UserError("--geometry xtb needs tblite; install it with: pip install 'molaugerino[xtb]'")
+
+
+def relax(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, float]:
+    """The nearest minimum of GFN2-xTB, by BFGS until no force exceeds 0.05 eV/angstrom.
+
+    Args:
+        numbers: (atoms,) atomic numbers.
+        positions: (atoms, 3) angstrom, to start from.
+
+    Returns:
+        Positions (atoms, 3), centred, and the energy in eV.
+
+    Raises:
+        Unpredictable: `relax_failed`, where it does not converge.
+
+    Source: Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652 (2019).
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # small molecules: threads would wait for each other
+    from ase import Atoms
+    from ase.optimize import BFGS
+    from tblite.ase import TBLite
+
+    atoms: Any = Atoms(numbers, positions)
+    atoms.calc = TBLite(method=METHOD, verbosity=0)
+    try:
+        search: Any = BFGS(atoms, logfile=None)
+        converged = search.run(fmax=FORCE, steps=STEPS)
+        energy = float(atoms.get_potential_energy())
+    except Exception as error:  # tblite tells of everything by exceptions of many kinds
+        raise Unpredictable("relax_failed", f"{METHOD} failed: {error}") from None
+    if not converged or not np.isfinite(atoms.positions).all():
+        raise Unpredictable("relax_failed", f"{METHOD} did not relax the geometry within {STEPS} steps")
+    return atoms.positions - atoms.positions.mean(0), energy

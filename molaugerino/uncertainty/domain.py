@@ -1,0 +1,96 @@
+"""Whether a molecule is of the kind that a network was trained on."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from molaugerino.datasets import MoleculeSet
+from molaugerino.datasets.graphs import bonded_pairs
+
+DomainState = Literal["inside", "edge", "outside"]
+COMMON = 0.99  # share of unseen molecules of the training set's kind that are nearer than "edge"
+BEYOND = 1.5  # times the farthest of them is "outside"
+BONDED = 1.2  # sums of covalent radii: farther pairs, as across a cage, are no bonds
+RARE = 1e-4  # share of the training bonds that may be longer than "longest": some are at the wrong side of that line
+SLACK = (0.02, 0.10)  # of a bond's length beyond any in training: "edge", "outside"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Three states: inside, edge (seldom seen in training) and outside (never seen); the worst of what is found.
+
+    Attributes:
+        max_atoms: of the largest training molecule.
+        common: distance in latent space below which 99 % of the calibration molecules lie.
+        farthest: largest distance of a calibration molecule.
+        shortest, longest: bonds of training molecules, over the sum of the covalent radii.
+    """
+
+    max_atoms: int
+    common: float
+    farthest: float
+    shortest: float
+    longest: float
+
+    @classmethod
+    def of(cls, distances: np.ndarray, trained: MoleculeSet) -> Domain:
+        """From distances of calibration molecules in latent space, and the training molecules."""
+        ratios = bond_ratios(trained)
+        return cls(
+            max_atoms=int(trained.num_atoms.max()),
+            common=float(np.quantile(distances, COMMON)),
+            farthest=float(distances.max()),
+            shortest=float(ratios.min()),
+            longest=float(np.quantile(ratios, 1 - RARE)),
+        )
+
+    def judge(self, molecule: MoleculeSet, distance: float) -> tuple[DomainState, str]:
+        """State and reason ('' inside) of one molecule, given alone.
+
+        Args:
+            molecule: at the geometry that is predicted.
+            distance: in latent space.
+        """
+        found: list[tuple[DomainState, str]] = []
+        atoms = int(molecule.num_atoms[0])
+        if atoms > self.max_atoms:
+            found.append(("outside", f"{atoms} atoms; training molecules have at most {self.max_atoms}"))
+        found += self._strain(molecule)
+        if distance > BEYOND * self.farthest:
+            found.append(("outside", f"{distance / self.common:.1f} times as far from the training set as usual"))
+        elif distance > self.common:
+            found.append(("edge", "farther from the training set than 99 % of molecules like it"))
+        if not found:
+            return "inside", ""
+        worst: DomainState = "outside" if any(state == "outside" for state, _ in found) else "edge"
+        return worst, "; ".join(reason for state, reason in found if state == worst)
+
+    def _strain(self, molecule: MoleculeSet) -> list[tuple[DomainState, str]]:
+        ratios = bond_ratios(molecule)
+        if len(ratios) == 0:
+            return []
+        short, long = 1 - ratios.min() / self.shortest, ratios.max() / self.longest - 1
+        amount, kind = (short, "shorter") if short > long else (long, "longer")
+        states: tuple[DomainState, DomainState] = ("edge", "outside")
+        state = [s for s, allowed in zip(states, SLACK, strict=True) if amount > allowed][-1:]
+        return [(s, f"strained geometry: a bond {amount:.0%} {kind} than any in training") for s in state]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def bond_ratios(molecules: MoleculeSet) -> np.ndarray:
+    """(bonds,) lengths over sums of covalent radii, below 1.2."""
+    from rdkit.Chem import GetPeriodicTable
+
+    pairs = bonded_pairs(molecules)
+    if len(pairs) == 0:
+        return np.zeros(0)
+    table = GetPeriodicTable()
+    radii = np.array([0.0] + [table.GetRcovalent(z) for z in range(1, 119)])[molecules.atomic_numbers]
+    i, j = pairs.T
+    ratios = np.linalg.norm(molecules.positions[i] - molecules.positions[j], axis=1) / (radii[i] + radii[j])
+    return ratios[ratios < BONDED]

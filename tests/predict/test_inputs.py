@@ -1,0 +1,81 @@
+"""Files with geometries, and the columns they bring."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from rdkit import Chem
+from rdkit.Chem import rdDistGeom
+
+from molaugerino.predict.inputs import read_inputs
+
+WATER = "3\n{}\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
+
+
+def entries(path):
+    return list(read_inputs([str(path)], "smiles"))
+
+
+def test_names_and_columns_are_kept(tmp_path):
+    (tmp_path / "a.smi").write_text("CCO grain alcohol\nC\tmethane\nO\n")
+    assert [dict(e.columns) for e in entries(tmp_path / "a.smi")] == [
+        {"name": "grain alcohol"},
+        {"name": "methane"},
+        {},
+    ]
+    (tmp_path / "a.csv").write_text('id, Smiles ,note\n7,CCO,"a, b"\n8,C\n')
+    found = entries(tmp_path / "a.csv")
+    assert [e.smiles for e in found] == ["CCO", "C"]
+    assert [dict(e.columns) for e in found] == [{"id": "7", "note": "a, b"}, {"id": "8"}]
+
+
+def test_sdf(tmp_path):
+    solid = Chem.AddHs(Chem.MolFromSmiles("C[C@H](F)O"))
+    rdDistGeom.EmbedMolecule(solid, randomSeed=1)
+    solid.SetProp("_Name", "one")
+    solid.SetProp("label", "3.5")
+    writer = Chem.SDWriter(str(tmp_path / "a.sdf"))
+    writer.write(solid)
+    writer.write(Chem.MolFromSmiles("CCO"))
+    writer.close()
+    text = (tmp_path / "a.sdf").read_text()
+    broken = "bad\n\n\n  9  9  0\n$$$$\n"
+    (tmp_path / "a.sdf").write_text(text.replace("$$$$\n", "$$$$\n" + broken, 1))
+    first, second, third = entries(tmp_path / "a.sdf")
+    assert (first.text, dict(first.columns)) == ("one", {"label": "3.5"})
+    assert first.mol.GetConformer().Is3D()
+    assert second.fault == "RDKit cannot read record 2"
+    assert third.text == "a.sdf#3"
+
+
+def test_xyz(tmp_path):
+    extended = 'Properties=species:S:1:pos:R:3 name=water charge=1 label="a b"'
+    (tmp_path / "a.xyz").write_text(WATER.format("") + WATER.format(extended))
+    first, second = entries(tmp_path / "a.xyz")
+    assert first.text == "a.xyz#1"
+    assert first.structure.numbers.tolist() == [8, 1, 1]
+    assert first.structure.charge == 0
+    np.testing.assert_allclose(first.structure.positions[1], [0.96, 0, 0])
+    assert (second.text, second.structure.charge, second.columns["label"]) == ("water", 1, "a b")
+
+
+@pytest.mark.parametrize("content", ["3\n\nO 0 0 0\nH 1 0", "x\n\n", "2\n\nO 0 0 a\nH 0 0 0\n", "1\n\nQq 0 0 0\n"])
+def test_frames_that_are_none(tmp_path, content):
+    (tmp_path / "a.xyz").write_text(WATER.format("") + content)
+    found = entries(tmp_path / "a.xyz")
+    assert found[0].structure.numbers.tolist() == [8, 1, 1], "what comes before is read"
+    assert found[1].fault.startswith("frame 2 is not readable as XYZ")
+    assert len(found) == 2
+
+
+def test_a_bad_frame_costs_no_other(tmp_path):
+    (tmp_path / "a.xyz").write_text("2\n\nO 0 0 a\nH 0 0 0\n\n" + WATER.format(""))
+    bad, good = entries(tmp_path / "a.xyz")
+    assert bad.fault.startswith("frame 1 is not readable")
+    assert good.structure.numbers.tolist() == [8, 1, 1]
+
+
+def test_an_empty_file(tmp_path):
+    (tmp_path / "a.xyz").write_text("")
+    (tmp_path / "a.sdf").write_text("")
+    assert entries(tmp_path / "a.sdf") == entries(tmp_path / "a.xyz") == []
