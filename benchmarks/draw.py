@@ -7,6 +7,7 @@ Rewrites what stands between `<!-- NAME -->` and `<!-- end NAME -->` in README.m
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import defaultdict
@@ -23,6 +24,7 @@ from record import RESULTS, read
 
 from molaugerino.datasets.units import base_unit, factor
 
+PRETRAINED = RESULTS.parent.parent / "data" / "pretrained"
 README = RESULTS.parent.parent / "README.md"
 LABELS = {
     "gap": ("gap, a scalar", "tab:blue"),
@@ -300,6 +302,20 @@ def profile_table(content: dict[str, Any]) -> str:
     return table(header, rows)
 
 
+def ready_table(tested: dict[str, dict[str, Any]]) -> str:
+    """Errors and coverage of the models that come with the package, a row per model, route and target."""
+    rows = []
+    for name, content in tested.items():
+        for route, results in content["routes"].items():
+            for r in results:
+                held = f"{100 * r['found']:.1f} +- {100 * r['standard_error']:.1f} %"
+                column = r["column"].replace("[", "`, ").removesuffix("]")
+                numbers = [f"{r['mae']:.3g}", str(r["tested"]), held, f"{r['width']:.3g}", str(r["calibrated"])]
+                rows.append([f"`{name}`", f"`{route}`", f"`{column}", *numbers])
+    header = ["model", "route", "target", "test MAE", "tested", "intervals hold", "their mean width", "calibrated on"]
+    return table(header, rows)
+
+
 def fill(text: str, name: str, content: str) -> str:
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
     if not pattern.search(text):
@@ -325,6 +341,9 @@ def main() -> None:
         content = read("group_speed") | read("speed") if name == "speed" else read(name)
         if content:
             text = fill(text, name, make(content))
+    tested = {path.parent.name: json.loads(path.read_text()) for path in sorted(PRETRAINED.glob("*/tested.json"))}
+    if tested:
+        text = fill(text, "ready", ready_table(tested))
     if read("laws"):
         draw_laws(read("laws"))
     README.write_text(text)

@@ -27,18 +27,16 @@ if __name__ == "__main__":
     os.environ["OMP_NUM_THREADS"] = "1"  # one molecule per process; set before tblite loads OpenMP
 
 import numpy as np
-from ase import Atoms
 from ase.data import covalent_radii
-from ase.optimize import BFGS
 from enumeration import constitutions
 from pebble import ProcessExpired, ProcessPool
 from rdkit import Chem
 from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from scipy.spatial.transform import Rotation
-from tblite.ase import TBLite
 from tblite.interface import Calculator
 
+from molaugerino.predict import xtb
 from molaugerino.predict.smiles import Conformer, Unpredictable, conformer_seed, embed, parse
 
 HARTREE_TO_EV = 27.211386245988
@@ -101,10 +99,10 @@ def stereoisomer(smiles: str) -> tuple[Chem.Mol, Conformer]:
 
 def relax(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Positions of the GFN2-xTB minimum next to the given ones, angstrom."""
-    atoms = Atoms(numbers=numbers, positions=positions, calculator=TBLite(method=METHOD, verbosity=0))
-    if not BFGS(atoms, logfile=None).run(fmax=FORCE_TOLERANCE, steps=RELAXATION_STEPS):
-        raise Rejected("relaxation_not_converged")
-    return atoms.get_positions()
+    try:
+        return xtb.relax(numbers, positions, FORCE_TOLERANCE, RELAXATION_STEPS)[0]
+    except Unpredictable:
+        raise Rejected("relaxation_not_converged") from None
 
 
 def check_identity(mol: Chem.Mol, start: Conformer, relaxed: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
 
@@ -35,7 +36,7 @@ def find_model(name: str, runs: Path) -> Path:
     if name == "latest":
         return latest_run(runs)
     folder = Path(name)
-    if not folder.is_dir():
+    if not name or "\0" in name or not os.path.isdir(folder):
         raise UserError(f"no model {name!r}; give {', '.join(known)}, latest, or the folder of a trained model")
     return folder
 

@@ -27,12 +27,16 @@ def need_xtb() -> None:
         raise UserError("--geometry xtb needs tblite; install it with: pip install 'molaugerino[xtb]'")
 
 
-def relax(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, float]:
-    """The nearest minimum of GFN2-xTB, by BFGS until no force exceeds 0.05 eV/angstrom.
+def relax(
+    numbers: np.ndarray, positions: np.ndarray, force: float = FORCE, steps: int = STEPS
+) -> tuple[np.ndarray, float]:
+    """The nearest minimum of GFN2-xTB, by BFGS.
 
     Args:
         numbers: (atoms,) atomic numbers.
         positions: (atoms, 3) angstrom, to start from.
+        force: largest one at convergence, eV/angstrom.
+        steps: at most.
 
     Returns:
         Positions (atoms, 3), centred, and the energy in eV.
@@ -51,10 +55,10 @@ def relax(numbers: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, float
     atoms.calc = TBLite(method=METHOD, verbosity=0)
     try:
         search: Any = BFGS(atoms, logfile=None)
-        converged = search.run(fmax=FORCE, steps=STEPS)
+        converged = search.run(fmax=force, steps=steps)
         energy = float(atoms.get_potential_energy())
     except Exception as error:  # tblite tells of everything by exceptions of many kinds
         raise Unpredictable("relax_failed", f"{METHOD} failed: {error}") from None
     if not converged or not np.isfinite(atoms.positions).all():
-        raise Unpredictable("relax_failed", f"{METHOD} did not relax the geometry within {STEPS} steps")
+        raise Unpredictable("relax_failed", f"{METHOD} did not relax the geometry within {steps} steps")
     return atoms.positions - atoms.positions.mean(0), energy
