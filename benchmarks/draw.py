@@ -316,6 +316,29 @@ def ready_table(tested: dict[str, dict[str, Any]]) -> str:
     return table(header, rows)
 
 
+def geometry_shift_table(content: dict[str, Any]) -> str:
+    """Errors of two models at four geometries, and their ratios to the model's own."""
+    shown = ("gap", "g4mp2_atomization_energy", "mu", "homo")
+    own = {"qm9-mmff": "MMFF94", "qm9-dft": "DFT"}
+    base = {r["model"]: r["mae"] for r in content["rows"] if r["geometry"] == own[r["model"]]}
+    rows = []
+    for r in content["rows"]:
+        cells = [f"{r['mae'][name]:.3g} ({r['mae'][name] / base[r['model']][name]:.2f})" for name in shown]
+        rows.append([f"`{r['model']}`", r["geometry"], *cells])
+    units = [f"`{name}`, {content['units'][name]}, of {content['tested'][name]}" for name in shown]
+    return table(["model", "geometry", *units], rows)
+
+
+def domain_table(content: dict[str, Any]) -> str:
+    """Molecules of 10 to 12 heavy atoms beside ordinary ones, and by the state of the domain."""
+    rows = [
+        [name, str(g["molecules"]), f"{g['mae']:.3f}", f"{100 * g['covered']:.0f} %"]
+        for name, g in content["groups"].items()
+        if g["molecules"]
+    ]
+    return table(["molecules", "number", "MAE of the gap, eV", "90 % interval holds"], rows)
+
+
 def fill(text: str, name: str, content: str) -> str:
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
     if not pattern.search(text):
@@ -336,6 +359,8 @@ def main() -> None:
         ("augerino", augerino_table),
         ("profile", profile_table),
         ("opening", opening_table),
+        ("geometry_shift", geometry_shift_table),
+        ("domain", domain_table),
         ("speed", speed_table),
     ):
         content = read("group_speed") | read("speed") if name == "speed" else read(name)

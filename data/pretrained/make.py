@@ -141,7 +141,7 @@ def run(name: str, sources: list[str], split: Path | None, runs: Path, steps: in
     out.mkdir(exist_ok=True)
     for file in (WEIGHTS, CONFIG, CALIBRATION):
         shutil.copy(folder / file, out / file)
-    shutil.copy(split, out / SPLITS)
+    shutil.copy(folder / SPLITS, out / SPLITS)
     write_atomic(out / TESTED, json.dumps({"note": note, "level": LEVEL, "routes": tested}, indent=1) + "\n")
 
 

@@ -66,7 +66,8 @@ def join(sets: Sequence[MoleculeSet]) -> MoleculeSet:
     columns = _join_columns(sets, [place[a:b] for a, b in pairwise(offsets)], joined.id)
     smiles = _join_smiles(sets, place, len(keep))
     checksum = "+".join(s.checksum for s in sets)
-    return replace(joined, name=_names(sets), checksum=checksum, columns=columns, smiles=smiles)
+    sources = tuple(source for s in sets for source in s.sources)
+    return replace(joined, name=_names(sets), checksum=checksum, columns=columns, smiles=smiles, sources=sources)
 
 
 def _names(sets: Sequence[MoleculeSet]) -> str:

@@ -64,6 +64,7 @@ class MoleculeSet:
         columns: the labels.
         smiles: (n,) or None.
         positions_mmff: (atoms, 3) force-field positions in the same frame, or None.
+        sources: checksums of the files that a prepared folder was made from.
     """
 
     name: str
@@ -76,6 +77,12 @@ class MoleculeSet:
     columns: tuple[Column, ...]
     smiles: np.ndarray | None = None
     positions_mmff: np.ndarray | None = None
+    sources: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> list[str]:
+        """Checksums of all files that molecules here come from, by which they are known again in other sets."""
+        return [*filter(None, self.checksum.split("+")), *self.sources]
 
     def __len__(self) -> int:
         return len(self.id)

@@ -95,6 +95,7 @@ def open_prepared(folder: Path, whole: bool = False) -> MoleculeSet:
     return MoleculeSet(
         name=manifest["name"],
         checksum=manifest["checksum"],
+        sources=tuple(str(s) for s in manifest.get("sources", ())),
         geometry=manifest["geometry"],
         id=arrays["id"],
         num_atoms=count,
@@ -141,13 +142,17 @@ def _save(folder: Path, name: str, array: np.ndarray) -> dict[str, Any]:
 
 
 def _manifest(molecules: MoleculeSet, arrays: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Its checksum is that of the arrays and of what the labels mean, wherever the set came from."""
+    """Its checksum is that of the arrays and of what the labels mean, wherever the set came from.
+
+    The checksums of the files that it came from are kept, by which molecules are known again.
+    """
     columns = [{"name": c.name, "method": c.method, "unit": c.unit, "kind": c.kind} for c in molecules.columns]
     content = json.dumps([columns, {name: entry["sha256"] for name, entry in arrays.items()}])
     return {
         "schema": SCHEMA,
         "name": molecules.name,
         "checksum": sha256(content.encode()),
+        "sources": molecules.files,
         "geometry": molecules.geometry,
         "molecules": len(molecules),
         "atoms": len(molecules.atomic_numbers),

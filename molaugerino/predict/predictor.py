@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,11 +177,11 @@ class Predictor:
 
     def stream(self, entries: Iterable[Entry], options: Options) -> Iterator[Row]:
         """The rows as they come, a chunk of molecules at a time."""
-        source = iter(entries)
-        jobs: list[tuple[Entry, Settings]]
-        while chunk := list(islice(source, CHUNK)):
-            jobs = [(entry, self._settings(entry, options)) for entry in chunk]
-            yield from self._rows(chunk, list(in_processes(prepare, jobs, options.jobs)), options)
+        waiting, kept = tee(entries)
+        jobs = ((entry, self._settings(entry, options)) for entry in waiting)
+        pairs = zip(kept, in_processes(prepare, jobs, options.jobs), strict=True)
+        while chunk := list(islice(pairs, CHUNK)):
+            yield from self._rows([entry for entry, _ in chunk], [made for _, made in chunk], options)
 
     def _settings(self, entry: Entry, options: Options) -> Settings:
         return Settings(

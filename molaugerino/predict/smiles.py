@@ -177,13 +177,14 @@ def isomers(mol: Chem.Mol, most: int) -> list[Chem.Mol]:
     return [Chem.MolFromSmiles(smiles) for smiles in sorted(found)] or [mol]
 
 
-def embed(mol: Chem.Mol, timeout: int = 30, number: int = 0) -> Conformer:
+def embed(mol: Chem.Mol, timeout: int = 30, number: int = 0, steps: int = MMFF_STEPS) -> Conformer:
     """One ETKDGv3 + MMFF94 conformer of a molecule that `parse` returned.
 
     Args:
         mol: molecule without explicit hydrogens, in canonical order.
         timeout: seconds allowed to each attempt of the embedding.
         number: of the conformer; each number has a seed of its own.
+        steps: of the minimisation, at most; 0 leaves the geometry as ETKDGv3 made it.
 
     Returns:
         The minimised conformer, centroid at the origin, and its energy. The same molecule always gets the
@@ -202,7 +203,7 @@ def embed(mol: Chem.Mol, timeout: int = 30, number: int = 0) -> Conformer:
             raise Unpredictable("embed_failed", "MMFF94 has no parameters for this molecule")
         field = rdForceFieldHelpers.MMFFGetMoleculeForceField(hydrogenated, properties)
         field.Initialize()
-        outcome = field.Minimize(maxIts=MMFF_STEPS)
+        outcome = field.Minimize(maxIts=steps) if steps else 0
         energy = field.CalcEnergy()
     positions = hydrogenated.GetConformer().GetPositions()
     if outcome == -1 or not np.isfinite(positions).all():

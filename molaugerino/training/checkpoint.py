@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -63,6 +63,7 @@ class ModelCard:
         world: the world its label was made in, "none" for a label of the set itself.
         world_seed: of that world.
         data_sha256: checksum of its file.
+        data_sources: those of the files that it was prepared from.
         split_sha256: checksum of the split.
         train_mean: mean training label per channel.
         schema: version of this form.
@@ -93,6 +94,7 @@ class ModelCard:
     train_mean: list[float]
     world: WorldName
     world_seed: int
+    data_sources: list[str] = field(default_factory=list)
     centre: str = "centroid"
     schema: int = SCHEMA
     versions: dict[str, str] | None = None

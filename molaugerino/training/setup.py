@@ -182,6 +182,7 @@ def make_card(config: TrainConfig, data: RunData) -> ModelCard:
         max_atoms=int(data.loaded.num_atoms[train].max()),
         data=data.loaded.name,
         data_sha256=data.loaded.checksum,
+        data_sources=list(data.loaded.sources),
         split_sha256=data.split.checksum,
         world=config.world,
         world_seed=config.world_seed,

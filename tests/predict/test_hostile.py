@@ -131,6 +131,9 @@ def test_names_that_are_paths(name, tmp_path, monkeypatch):
 
 def test_finite_weights_only(copy):
     weights(copy, lambda t: {k: v * float("nan") if "readout.mlp" in k else v for k, v in t.items()})
+    with pytest.raises(UserError, match="belongs to another model"):
+        Predictor.from_pretrained(copy)
+    (copy / "calibration.safetensors").unlink()
     [row] = Predictor.from_pretrained(copy).predict(["CCO"])
     assert row.status == "bad_geometry"
     assert "no finite number" in row.reason
