@@ -24,8 +24,8 @@ from scipy.stats import mannwhitneyu
 
 from molaugerino.datasets import load_split, open_data
 from molaugerino.predict import Predictor
-from molaugerino.predict.ready import ready_models
 from molaugerino.training.folder import SPLITS
+from molaugerino.training.ready import ready_models
 
 sys.path.insert(0, str(RESULTS.parent.parent / "data" / "xtb9"))
 import prepare

@@ -21,13 +21,13 @@ from molaugerino.datasets import PackedData, load_split, open_joined
 from molaugerino.predict import Predictor
 from molaugerino.predict.perceive import perceive
 from molaugerino.predict.predictor import packed
-from molaugerino.predict.ready import ready_models
 from molaugerino.predict.routes import Geometry
 from molaugerino.predict.sets import Given, molecules_of
 from molaugerino.predict.smiles import Unpredictable, embed, parse
 from molaugerino.predict.workers import in_processes
 from molaugerino.predict.xtb import relax
 from molaugerino.training.folder import SPLITS
+from molaugerino.training.ready import ready_models
 
 MODELS = ("qm9-mmff", "qm9-dft")
 SEED = 0

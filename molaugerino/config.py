@@ -173,6 +173,9 @@ class TrainConfig:
     """Passes over the training molecules."""
     steps: Annotated[int | None, _optional("S", "as many as the time allows")] = None
     """Weight updates."""
+    init: Annotated[str | None, _optional("NAME|DIR", "random weights")] = None
+    """Start from the weights of a trained model: one that comes with molaugerino, latest, or a folder. Of one that
+    predicts other targets, all but the last layers."""
     seed: int = 0
     """Seed of weights, order and noise; with steps or epochs it fixes every bit, given the CPU and its threads."""
     split_seed: int = 0

@@ -28,13 +28,13 @@ from molaugerino.files import write_atomic
 from molaugerino.predict.entries import Entry
 from molaugerino.predict.perceive import perceive
 from molaugerino.predict.predictor import Predictor, packed
-from molaugerino.predict.ready import TESTED
 from molaugerino.predict.routes import Prepared, Settings, prepare
 from molaugerino.predict.smiles import Unpredictable
 from molaugerino.predict.workers import in_processes
 from molaugerino.training.calibration import LEVEL
 from molaugerino.training.checkpoint import CONFIG, WEIGHTS, card_digest
 from molaugerino.training.folder import SETTINGS, SPLITS
+from molaugerino.training.ready import TESTED
 from molaugerino.training.run import train
 from molaugerino.training.setup import label_strata
 from molaugerino.uncertainty import Answers, Coverage, Spread, coverage, save_calibration
@@ -95,7 +95,9 @@ def by_route(
     return answered, spread, data.y[torch.from_numpy(rows[[known[k] for k in kept]])]
 
 
-def run(name: str, sources: list[str], split: Path | None, runs: Path, steps: int | None, jobs: int) -> None:
+def run(
+    name: str, sources: list[str], split: Path | None, runs: Path, steps: int | None, jobs: int, home: Path = HERE
+) -> None:
     runs.mkdir(parents=True, exist_ok=True)
     folder, molecules = runs / name, open_joined(sources)
     if split is None:
@@ -137,8 +139,8 @@ def run(name: str, sources: list[str], split: Path | None, runs: Path, steps: in
     save_calibration(folder, calibration, card_digest(folder))
     split_sha = card.split_sha256[:12]
     note = f"trained on {card.data}, {len(parts.train) + len(parts.budget):,} molecules, split {split_sha}"
-    out = HERE / name
-    out.mkdir(exist_ok=True)
+    out = home / name
+    out.mkdir(parents=True, exist_ok=True)
     for file in (WEIGHTS, CONFIG, CALIBRATION):
         shutil.copy(folder / file, out / file)
     shutil.copy(folder / SPLITS, out / SPLITS)

@@ -38,11 +38,8 @@ def with_geometries(config: DataConfig) -> int:
 
     out = Path(os.path.abspath(config.out or ""))
     use = f"train on it with: molaugerino train --data {config.out}"
-    if is_prepared(out):
-        print(f"{out} holds {len(open_prepared(out, whole=True)):,} molecules already; {use}")
+    if done_already(out, use):
         return 0
-    check_free(out)
-    make_folder(out.parent)
     molecules = open_joined(config.name)
     parts = out.with_name(f"{out.name}.parts")
     try:
@@ -63,11 +60,8 @@ def fetched(config: DataConfig) -> int:
     usual = prepared_path(name)
     out = usual if config.out is None else Path(os.path.abspath(config.out))
     use = f"train on it with: molaugerino train --data {name if out == usual else out}"
-    if is_prepared(out):
-        print(f"{out} holds {len(open_prepared(out, whole=True)):,} molecules already; {use}")
+    if done_already(out, use):
         return 0
-    check_free(out)
-    make_folder(out.parent)
     if config.from_file is not None:
         kept, left_out = prepare(config.from_file, beside(config.from_file), out)
     else:
@@ -80,6 +74,16 @@ def fetched(config: DataConfig) -> int:
             folder.rmdir()
     print(f"{kept:,} molecules prepared in {out}, {left_out:,} uncharacterised ones left out; {use}")
     return 0
+
+
+def done_already(out: Path, use: str) -> bool:
+    """Whether a folder holds a prepared set, and says so; where it does not, it is free and can be written."""
+    if is_prepared(out):
+        print(f"{out} holds {len(open_prepared(out, whole=True)):,} molecules already; {use}")
+        return True
+    check_free(out)
+    make_folder(out.parent)
+    return False
 
 
 def fetch(folder: Path) -> tuple[Path, Path]:

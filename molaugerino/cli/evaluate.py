@@ -15,11 +15,11 @@ from rich.table import Table
 from molaugerino.cli.report import print_report, report_json
 from molaugerino.config import EvaluateConfig
 from molaugerino.errors import UserError
-from molaugerino.predict.ready import TESTED, find_model
 from molaugerino.training.calibration import LEVEL, calibration_of, coverage_rows, covered
 from molaugerino.training.checkpoint import load_model
 from molaugerino.training.evaluation import evaluate_model
 from molaugerino.training.folder import RUNS, molecules_to_test
+from molaugerino.training.ready import TESTED, find_model
 
 
 def run(config: EvaluateConfig) -> int:

@@ -17,8 +17,8 @@ from molaugerino.predict.entries import Entry
 from molaugerino.predict.inputs import read_inputs
 from molaugerino.predict.outputs import SUFFIXES, Format, need_parquet, render
 from molaugerino.predict.predictor import Options, Predictor
-from molaugerino.predict.ready import DEFAULT
 from molaugerino.predict.table import Row, Table
+from molaugerino.training.ready import DEFAULT
 
 NOT_ALL_OK = 1
 
@@ -29,9 +29,7 @@ def run(config: PredictConfig) -> int:
         if os.path.isdir(out):
             raise UserError(f"{out} is a folder; give the name of a file")
         make_folder(out.parent)
-    options = Options(
-        config.geometry, config.isomers, config.conformers, config.weights, config.level, config.jobs or 1
-    )
+    options = Options(config.geometry, config.isomers, config.conformers, config.weights, config.level, config.jobs)
     predictor = Predictor.from_pretrained(config.checkpoint)
     targets = predictor.chosen(config.target)
     entries = list(read_inputs(config.input, config.column))

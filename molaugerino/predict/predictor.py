@@ -16,7 +16,6 @@ from molaugerino.augment import Augmented
 from molaugerino.datasets import MoleculeSet, PackedData, channel_slices, in_frames, labels_of
 from molaugerino.errors import UserError
 from molaugerino.predict.entries import Entry, entries_of
-from molaugerino.predict.ready import DEFAULT, find_model
 from molaugerino.predict.routes import OPEN, Geometry, Prepared, Route, Settings, prepare
 from molaugerino.predict.table import Column, DomainColumn, Row, Table
 from molaugerino.predict.workers import in_processes
@@ -24,6 +23,7 @@ from molaugerino.predict.xtb import has_xtb, need_xtb
 from molaugerino.training.calibration import LEVEL, calibration_of, model_answers
 from molaugerino.training.checkpoint import ModelCard, load_model
 from molaugerino.training.folder import RUNS
+from molaugerino.training.ready import DEFAULT, find_model
 from molaugerino.uncertainty import Answers, Calibration, Spread
 
 CHUNK = 256  # molecules whose geometries are made before the network sees them
@@ -213,25 +213,19 @@ class Predictor:
         molecules = packed(geometries)
         answered, spread = self.averaged(molecules, [p.geometries for p in prepared])
         half = self._half_widths(route, answered, spread, options.level)
-        first = np.cumsum([0] + [len(p.geometries) for p in prepared])
+        first = np.cumsum([0] + [len(p.geometries) for p in prepared])  # geometry of each molecule
         done = []
         for k, (row, p) in enumerate(zip(rows, prepared, strict=True)):
             values = answered.values[k].double().numpy()
             if not np.isfinite(values).all():
-                reason = "the model gave no finite number for this geometry"
-                done.append(replace(row, status="bad_geometry", reason=reason))
+                why = "the model gave no finite number for this geometry"
+                done.append(replace(row, status="bad_geometry", reason=why))
                 continue
-            state: DomainColumn = ""
-            reason = p.note
-            if self.calibration is not None:
-                distance = float(self.calibration.latent.distance(answered.hidden[k : k + 1])[0])
-                shown = molecules.subset(np.array([first[k]]))
-                state, why = self.calibration.domain.judge(shown, distance)
-                reason = "; ".join(filter(None, (p.note, why)))
+            state, why = self._domain(molecules.subset(first[k : k + 1]), answered.hidden[k])
             done.append(
                 replace(
                     row,
-                    reason=reason,
+                    reason="; ".join(filter(None, (p.note, why))),
                     domain=state,
                     values=tuple(values.tolist()),
                     lo=tuple((values - half[k]).tolist()),
@@ -243,6 +237,11 @@ class Predictor:
                 )
             )
         return done
+
+    def _domain(self, molecule: MoleculeSet, hidden: torch.Tensor) -> tuple[DomainColumn, str]:
+        if self.calibration is None:
+            return "", ""
+        return self.calibration.domain.judge(molecule, float(self.calibration.latent.distance(hidden[None])))
 
     def answers(self, molecules: MoleculeSet, rows: np.ndarray | None = None) -> Answers:
         """What the model says of each geometry of a set, or of some of its rows."""

@@ -34,6 +34,7 @@ from molaugerino.training.folder import RUNS, SETTINGS, SPLITS
 from molaugerino.training.memory import keep_freed_memory
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.processes import first_alone, is_first, layout
+from molaugerino.training.ready import find_model, ready_models
 from molaugerino.training.resume import CHECKPOINT, SafeCheckpointIO, read_checkpoint
 from molaugerino.training.setup import RunData, make_card, make_module, open_run_data, references
 from molaugerino.uncertainty import save_calibration
@@ -94,7 +95,10 @@ def train(
         folder = new_folder(config)  # last: a mistake leaves no folder
         save_split(data.split, folder / SPLITS, data.loaded.id)
         split = str(Path(config.split).resolve()) if config.split and config.split.endswith(".npz") else config.split
-        settings = replace(config, data=absolute(config.data), split=split, out=None, config=None)
+        init = config.init
+        if init is not None and init not in ready_models():
+            init = str(find_model(init, RUNS).resolve())
+        settings = replace(config, data=absolute(config.data), split=split, init=init, out=None, config=None)
         write_atomic(folder / SETTINGS, to_toml(settings))
     finished = fit(module, config, data, folder, console, 60 * pause, callbacks)
     if not finished:

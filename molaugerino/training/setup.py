@@ -35,8 +35,8 @@ from molaugerino.datasets import (
 )
 from molaugerino.errors import UserError
 from molaugerino.models import Scaling
-from molaugerino.training.checkpoint import ModelCard, build
-from molaugerino.training.folder import SPLITS
+from molaugerino.training.checkpoint import ModelCard, build, load_model
+from molaugerino.training.folder import RUNS, SPLITS
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import (
     DivergencePrice,
@@ -47,6 +47,7 @@ from molaugerino.training.objective import (
     Objective,
     PublishedReward,
 )
+from molaugerino.training.ready import find_model
 from molaugerino.training.schedule import Schedule
 
 DEFAULT_STRENGTH = 0.01  # of the objectives kl and norm
@@ -302,9 +303,35 @@ def budget_batches(data: RunData, seed: int) -> Callable[[int], list[Batch]]:
     return batches
 
 
+def start_from(augmented: Augmented, card: ModelCard, name: str) -> None:
+    """Take the weights of a trained network of the same shape; where its targets are others, not those of the readout.
+
+    Args:
+        augmented: to be trained.
+        card: of it.
+        name: as `find_model` takes it.
+
+    Raises:
+        UserError: for another network, or one of another shape.
+    """
+    trained, other = load_model(find_model(name, RUNS))
+    if (other.model, other.net) != (card.model, card.net):
+        shapes = [", ".join(f"{k} {v}" for k, v in asdict(c.net).items()) for c in (other, card)]
+        raise UserError(
+            f"--init {name} is a {other.model} ({shapes[0]}), this run trains a {card.model} ({shapes[1]}); give the "
+            "same --model and --net"
+        )
+    state = trained.model.state_dict()
+    if other.targets != card.targets:
+        state = {key: value for key, value in state.items() if "readout." not in key}
+    augmented.model.load_state_dict(state, strict=other.targets == card.targets)
+
+
 def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> TrainingModule:
     """Everything that is trained, at its start."""
     augmented = make_augmented(config, card, data)
+    if config.init is not None and config.resume is None:
+        start_from(augmented, card, config.init)
     left = unexplained(augmented, data)
     train, epoch = (torch.from_numpy(rows) for rows in (data.train, data.epoch))
     loss = make_loss(left, data.targets, torch.searchsorted(train, epoch))

@@ -8,18 +8,20 @@ import json
 import math
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from molaugerino.errors import UserError
+from molaugerino.predict.entries import Entry, Structure
 from molaugerino.predict.inputs import read_inputs
 from molaugerino.predict.outputs import render
 from molaugerino.predict.plot import plot
 from molaugerino.predict.predictor import Predictor, packed
-from molaugerino.predict.ready import latest_run
 from molaugerino.predict.routes import Geometry
 from molaugerino.predict.table import Column, Row, Table
+from molaugerino.training.ready import latest_run
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +81,53 @@ class TestPredictor:
         [row] = predictor.predict(["CCO"])
         assert [c.titled() for c in predictor.columns] == ["dipole_x[debye]", "dipole_y[debye]", "dipole_z[debye]"]
         assert len(row.values) == 3
+
+
+class TestIntervals:
+    @pytest.fixture(scope="class")
+    def calibrated(self):
+        return Predictor.from_pretrained(Path(__file__).parent.parent / "golden" / "0.2" / "law")
+
+    def test_they_hold_the_prediction_and_widen_with_the_level(self, calibrated):
+        narrow, wide = (np.array(calibrated.predict("CCO", level=level)[0].hi) for level in (0.5, 0.9))
+        [row] = calibrated.predict("CCO")
+        assert (np.array(row.lo) < row.values).all()
+        np.testing.assert_allclose(np.array(row.hi) - row.values, np.array(row.values) - row.lo, rtol=1e-5)
+        assert (narrow < wide).all()
+        np.testing.assert_allclose(wide, row.hi)
+
+    def test_open_configurations_are_the_mean_of_their_isomers_and_wider(self, calibrated):
+        [mean] = calibrated.predict("CC(F)O")
+        each = [calibrated.predict(smiles)[0] for smiles in ("C[C@H](F)O", "C[C@@H](F)O")]
+        assert mean.isomers == 2
+        values = np.array([row.values for row in each])
+        np.testing.assert_allclose(mean.values, values.mean(0), rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(mean.isomer_sd, values.std(0), rtol=1e-2, atol=1e-5)
+        [one] = calibrated.predict("CC(F)O", isomers=1)
+        assert one.isomers == 1
+        assert one.isomer_sd == (0.0,) * len(one.values)
+        half = [(np.array(row.hi) - row.lo) / 2 for row in (mean, *each)]
+        assert (half[0] >= np.minimum(*half[1:]) + np.array(mean.isomer_sd)).all()
+
+    def test_conformers(self, calibrated):
+        lowest, boltzmann = (calibrated.predict("CCCCO", conformers=4, weights=w) for w in ("lowest", "boltzmann"))
+        assert "gap_conformer_sd[eV]" in lowest.header
+        assert lowest[0].conformer_sd == boltzmann[0].conformer_sd
+        assert min(lowest[0].conformer_sd) > 0
+        assert lowest[0].values != boltzmann[0].values
+
+    def test_a_route_that_was_not_calibrated_has_none(self, calibrated):
+        water = Structure(np.array([8, 1, 1]), np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]))
+        [row] = calibrated.predict([Entry("water", structure=water)], geometry="given")
+        assert row.status == "ok"
+        assert np.isnan(row.lo).all()
+        assert "no interval; expect errors twice as large or more" in calibrated.mismatch("given")
+        assert calibrated.mismatch("mmff-open") == ""
+
+    def test_processes_change_nothing(self, calibrated):
+        smiles = ["CCO", "xx", "CC(F)O", "c1ccccc1"]
+        alone, shared = (calibrated.predict(smiles, jobs=jobs).records() for jobs in (1, 2))
+        assert alone == shared
 
 
 class TestLatest:

@@ -11,8 +11,8 @@ import pytest
 from molaugerino.cli.main import main
 from molaugerino.datasets import Split
 from molaugerino.predict import Predictor
-from molaugerino.predict.ready import DEFAULT, TESTED, find_model, ready_models
 from molaugerino.training.folder import SPLITS
+from molaugerino.training.ready import DEFAULT, TESTED, find_model, ready_models
 
 HARTREE = 27.211386  # eV
 
