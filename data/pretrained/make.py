@@ -1,5 +1,7 @@
 """Make a model that comes with the package: split, train by its recipe, calibrate, test, and write it beside this file.
 
+NAME.toml is the recipe; where there is a NAME.more.toml, training goes on by that.
+
     python data/pretrained/make.py NAME --data DATA ... [--split splits.npz] [--runs runs/pretrained] [--steps N]
 
 NAME is qm9-mmff, qm9-dft or xtb9. A call that was interrupted goes on. qm9-mmff takes a folder that `molaugerino data
@@ -95,6 +97,22 @@ def by_route(
     return answered, spread, data.y[torch.from_numpy(rows[[known[k] for k in kept]])]
 
 
+def trained(
+    recipe: Path, folder: Path, sources: list[str], split: Path, steps: int | None, init: Path | None = None
+) -> None:
+    """Train by a recipe, or go on with it; nothing where that is done."""
+    if (folder / CONFIG).exists():
+        return
+    settings = replace(
+        parse("train", ["--config", str(recipe)]), config=None, data=tuple(sources), split=str(split), out=folder
+    )
+    settings = replace(settings, steps=steps or settings.steps, init=settings.init if init is None else str(init))
+    if (folder / SETTINGS).exists():
+        settings = replace(parse("train", ["--config", str(folder / SETTINGS)]), config=None, resume=folder)
+    if train(settings) is None:
+        raise SystemExit(130)
+
+
 def run(
     name: str, sources: list[str], split: Path | None, runs: Path, steps: int | None, jobs: int, home: Path = HERE
 ) -> None:
@@ -105,16 +123,13 @@ def run(
         if not split.exists():
             save_split(calibration_split(molecules), split, molecules.id)
     begun = time.monotonic()
-    if not (folder / CONFIG).exists():
-        settings = replace(
-            parse("train", ["--config", str(HERE / f"{name}.toml")]), config=None, data=tuple(sources), split=str(split)
-        )
-        settings = replace(settings, steps=steps or settings.steps, out=folder)
-        if (folder / SETTINGS).exists():
-            settings = replace(parse("train", ["--config", str(folder / SETTINGS)]), config=None, resume=folder)
-        if train(settings) is None:
-            raise SystemExit(130)
-        print(f"trained for {(time.monotonic() - begun) / 60:.0f} minutes in this call")
+    more, start = HERE / f"{name}.more.toml", folder
+    if more.exists():
+        start = runs / f"{name}-begun"
+    trained(HERE / f"{name}.toml", start, sources, split, steps)
+    if more.exists():
+        trained(more, folder, sources, split, steps, init=start)
+    print(f"trained for {(time.monotonic() - begun) / 60:.0f} minutes in this call")
     predictor = Predictor.from_pretrained(folder)
     card, calibration = predictor.card, predictor.calibration
     if calibration is None:
