@@ -80,6 +80,13 @@ def test_lebedev_needs_its_weights_and_all_its_elements():
     assert largest_moment(s.elements[1:], s.weights[1:] / s.weights[1:].sum(), 1) > 1e-3
 
 
+def test_lebedev_takes_the_z_axis_to_the_points_of_scipy():
+    points, weights = integrate.lebedev_rule(9)
+    s = lebedev(9)
+    assert np.abs(s.elements.linear[:, :, 2].unflatten(0, (-1, 10)).numpy() - points.T[:, None]).max() < 1e-12
+    assert np.abs(s.weights.reshape(-1, 10).sum(1).numpy() - weights / (4 * math.pi)).max() < 1e-12
+
+
 def test_lebedev_takes_the_smallest_rule_without_negative_weights():
     points = {1: 6, 3: 6, 4: 14, 7: 26, 13: 86, 25: 302, 32: 434, 36: 590}
     assert {d: len(lebedev(d, angles=1)) for d in points} == points
