@@ -18,6 +18,7 @@ LEVELS = {
     "groups": 0,
     "distributions": 1,
     "spaces": 1,
+    "quadrature": 1,
     "augment": 2,
     "symmetry": 2,
     "paper": 2,
