@@ -11,15 +11,11 @@ from torch import Tensor, nn
 from molaugerino.distributions.base import GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.groups import Affine
+from molaugerino.reductions import mean
 from molaugerino.spaces.base import Action, InputSpace
 from molaugerino.spaces.trivial import Invariant
 
 EVALUATION_SEED = 0
-
-
-def mean(values: Tensor) -> Tensor:
-    """Average over the copies, the first dimension."""
-    return values.mean(0)
 
 
 class Augmented(nn.Module):
@@ -41,7 +37,7 @@ class Augmented(nn.Module):
         output: rho_out.
         copies: elements per example while training.
         eval_copies: elements in evaluation.
-        reduce: what to do with the copies, (copies, rows, ...) -> (rows, ...).
+        reduce: what to do with the copies, (copies, rows, ...) -> (rows, ...); see `molaugerino.reductions`.
 
     Raises:
         UserError: for fewer than one copy.

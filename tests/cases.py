@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from molaugerino.spaces import DirectSum, InputSpace, Invariant, Molecules, Padded, Points, Vector
+from molaugerino.spaces import DirectSum, InputSpace, Invariant, Molecules, Padded, Points, Tensor2, Vector
 from molaugerino.spaces.base import Action
 
 SIZES = (5, 1, 3)
@@ -77,7 +77,10 @@ CASES = {
         lambda: ByMolecule(7), padded, Padded(), DirectSum([(Invariant(), 1), (Vector(), 6)])
     ),
     "forces, padded": Case(lambda: ByAtom(3), padded, Padded(), Vector()),
+    "tensor, padded": Case(lambda: ByMolecule(9), padded, Padded(), Tensor2()),
+    "tensors of the atoms, padded": Case(lambda: ByAtom(9), padded, Padded(), Tensor2()),
     "energy, ragged": Case(lambda: Ragged(1), ragged, Points(), Invariant()),
     "dipole, ragged": Case(lambda: Ragged(3), ragged, Points(), Vector()),
     "forces, ragged": Case(lambda: Ragged(3, atoms=True), ragged, Points(), Vector(per_point=True)),
+    "tensors of the atoms, ragged": Case(lambda: Ragged(9, atoms=True), ragged, Points(), Tensor2(per_point=True)),
 }

@@ -59,3 +59,34 @@ def central_differences(value: Callable[[], Tensor], parameters: list[Tensor], s
             flat[k] += step
         slopes.append(slope.view_as(parameter))
     return slopes
+
+
+def square_symmetries(dtype: torch.dtype = torch.float64) -> Affine:
+    """The 8 symmetries of the square, the identity first: signed permutation matrices, exact in any precision."""
+    orders = itertools.product(((0, 1), (1, 0)), itertools.product((1.0, -1.0), repeat=2))
+    matrices = np.zeros((8, 2, 2))
+    for matrix, (order, signs) in zip(matrices, orders, strict=True):
+        matrix[range(2), order] = signs
+    return Affine(torch.tensor(matrices, dtype=dtype), torch.zeros(8, 2, dtype=dtype))
+
+
+def pixels(height: int, width: int) -> np.ndarray:
+    """(height, width, 2): x to the right and y up, from the middle, in halves of the shorter side; one by one."""
+    half = min(height, width) / 2
+    where = np.zeros((height, width, 2))
+    for r in range(height):
+        for c in range(width):
+            where[r, c] = (c - (width - 1) / 2) / half, ((height - 1) / 2 - r) / half
+    return where
+
+
+def rendered_dots(points: np.ndarray, height: int, width: int, size: float = 0.1) -> torch.Tensor:
+    """One channel per point (n, 2), a Gaussian dot at the point: (1, n, height, width)."""
+    away = pixels(height, width) - points[:, None, None]
+    return torch.tensor(np.exp(-(away**2).sum(-1) / (2 * size**2)))[None]
+
+
+def centres_of_mass(images: torch.Tensor) -> np.ndarray:
+    """(n, 2) of one image (1, n, height, width)."""
+    weights = images[0].numpy()[..., None]
+    return (weights * pixels(*images.shape[-2:])).sum((1, 2)) / weights.sum((1, 2))

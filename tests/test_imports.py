@@ -16,6 +16,7 @@ LEVELS = {
     "files": 0,
     "config": 0,
     "groups": 0,
+    "reductions": 1,
     "distributions": 1,
     "spaces": 1,
     "quadrature": 1,

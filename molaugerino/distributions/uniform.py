@@ -17,7 +17,8 @@ from molaugerino.groups.base import as_group
 
 NARROWEST = 1e-3  # rad or angstrom; below, `divergence` is constant
 NODES = 8  # Gauss-Legendre nodes per rotation axis
-KINDS = {"r": ("rotation", "degree"), "t": ("translation", "angstrom")}  # by the first letter of an axis
+# by the first letter of an axis
+KINDS = {"r": ("rotation", "degree"), "t": ("translation", "angstrom"), "h": ("hue", "degree")}
 
 
 class AlgebraUniform(GroupDistribution):
@@ -30,7 +31,7 @@ class AlgebraUniform(GroupDistribution):
 
     Args:
         group: a group or its class.
-        width: half-width(s), one number or one per axis; rotation axes in radians, at most
+        width: half-width(s), one number or one per axis; rotation axes (and the hue) in radians, at most
             pi (SO(2)) or pi / sqrt 3 (SO(3), SE(3): the box stays inside the ball of radius
             pi, where exp is one to one); translations at most `cap`, all others at most `strain`.
         cap: largest translation half-width, in the unit of the points; nats of the
@@ -55,10 +56,11 @@ class AlgebraUniform(GroupDistribution):
     ) -> None:
         super().__init__()
         self.group = as_group(group)
-        turns = sum(axis.startswith("r") for axis in self.group.axes)
-        widest = {"r": math.pi / math.sqrt(3) if turns > 1 else math.pi, "t": float(cap)}
-        limits = torch.tensor([widest.get(axis[0], float(strain)) for axis in self.group.axes])
-        turning = torch.tensor([axis.startswith("r") for axis in self.group.axes])
+        kinds = [KINDS.get(axis[0], (axis, "log-scale")) for axis in self.group.axes]
+        turning = torch.tensor([unit == "degree" for _, unit in kinds])
+        turns = int(turning.sum())
+        widest = {"degree": math.pi / math.sqrt(3) if turns > 1 else math.pi, "angstrom": float(cap)}
+        limits = torch.tensor([widest.get(unit, float(strain)) for _, unit in kinds])
         self._width = width_parameter(width, limits, "rad, angstrom or log-scale")
         self.register_buffer("limits", limits, persistent=False)
         self.register_buffer("turning", turning, persistent=False)

@@ -47,6 +47,56 @@ class Vector:
         return (flat @ linear.mT).reshape(value.shape)
 
 
+class Tensor2:
+    """rho(g) T = A T A^T, with the sign of det A for an axial (pseudo) tensor. Translations leave tensors alone.
+
+    The last two dimensions of the value are the d x d components of one tensor, (rows, ..., d, d); or the last one
+    holds those of one tensor, or of several one after the other, row by row, (rows, ..., k d^2), as `DirectSum` and
+    networks with plain channels have it. The unit is kept. A symmetric tensor stays symmetric; a rotation keeps its
+    eigenvalues.
+
+    Args:
+        per_point: rows of the value are points of ragged examples (shieldings of the atoms of a PyG batch);
+            otherwise rows are examples (a polarisability, or padded per-atom tensors).
+        axial: pseudotensor, such as a gyration tensor: changes its sign under the inversion.
+
+    Example:
+        >>> quarter = Affine(torch.tensor([[0., -1.], [1., 0.]]), torch.zeros(2)).expand(1)
+        >>> Tensor2().act(quarter, torch.tensor([[[1., 0.], [0., 2.]]]))
+        tensor([[[2., 0.],
+                 [0., 1.]]])
+    """
+
+    def __init__(self, per_point: bool = False, axial: bool = False) -> None:
+        self.per_point = per_point
+        self.axial = axial
+
+    @full_precision
+    def act(self, g: Affine, value: Shaped[Tensor, "*rows"], index: Tensor | None = None) -> Shaped[Tensor, "*rows"]:
+        """The tensors, turned.
+
+        Args:
+            g: one element per example, batch shape (examples,).
+            value: (rows, ..., d, d) or (rows, ..., k d^2).
+            index: (rows,) the example each row belongs to; None where rows are examples.
+
+        Raises:
+            UserError: for another number of components.
+        """
+        d = g.dim
+        square = value.dim() > 2 and value.shape[-2:] == (d, d)
+        if not square and (value.dim() < 2 or value.shape[-1] % d**2):
+            raise UserError(
+                f"`value` must have shape (rows, ..., {d}, {d}) or (rows, ..., {d**2}) for tensors of R^{d}, got "
+                f"{tuple(value.shape)}"
+            )
+        linear = g.linear if index is None else g.linear[index]
+        sign = torch.linalg.det(linear).sign()[..., None, None] if self.axial else 1.0
+        left, right = (sign * linear).unsqueeze(-3), linear.mT.unsqueeze(-3)
+        flat = value.reshape(len(value), -1, d, d).to(linear.dtype)  # a model under autocast may answer in bfloat16
+        return (left @ flat @ right).reshape(value.shape)
+
+
 class DirectSum:
     """rho = rho_1 + rho_2 + ...: consecutive channels of one (rows, channels) value, each with its own action.
 

@@ -28,6 +28,7 @@ from molaugerino.groups import (
     Shear,
     aff2,
     aff3,
+    colours,
 )
 from molaugerino.groups.matrix import matrix_log
 
@@ -41,6 +42,7 @@ OTHERS = [
     Shear(),
     aff2(),
     aff3(),
+    colours(),
     DirectProduct(SO3, Scale(3)),
     MatrixGroup(HEISENBERG, name="Heisenberg"),
 ]

@@ -10,7 +10,7 @@ import torch
 
 from molaugerino.errors import UserError
 from molaugerino.groups import SE3, SO3, Affine
-from molaugerino.spaces import DirectSum, Invariant, Molecules, Padded, Points, Vector
+from molaugerino.spaces import DirectSum, Invariant, Molecules, Padded, Points, Tensor2, Vector
 from tests.cases import padded, ragged
 from tests.oracles import cube_rotations, table_of
 
@@ -85,6 +85,58 @@ def test_the_inversion_separates_polar_from_axial():
     v = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64)
     assert torch.equal(Vector().act(inversion, v), -v)
     assert torch.equal(Vector(axial=True).act(inversion, v), v)
+
+
+class TestTensor2:
+    @pytest.mark.parametrize("axial", [False, True])
+    @pytest.mark.parametrize("shape", [(3, 3), (9,), (4, 3, 3), (4, 18)])
+    def test_left_action_on_all_pairs(self, shape, axial):
+        """As above, for all 48^2 pairs in one batch."""
+        action, group = Tensor2(axial=axial), reflected(CUBE)
+        first, second = torch.tensor(table_of(group)).unbind(-1)
+        g, h = group[first], group[second]
+        x = torch.randn(len(first), *shape, dtype=torch.float64)
+        assert (action.act(g @ h, x) - action.act(g, action.act(h, x))).abs().max() < 1e-12
+        assert torch.equal(action.act(Affine.identity(3, (len(x),), like=x), x), x)
+
+    def test_a_product_of_vectors_turns_with_them(self):
+        """T = v w^T, and an axial factor carries its sign over; for any map, not only rotations."""
+        g = SE3.exp(torch.randn(4, 6, dtype=torch.float64))
+        g = Affine(g.linear @ torch.diag(torch.tensor([1.2, 0.7, -1.1])).double(), g.shift)
+        v, w = torch.randn(2, 4, 3, dtype=torch.float64)
+        for axial in (False, True):
+            expected = Vector(axial=axial).act(g, v).unsqueeze(-1) * Vector().act(g, w).unsqueeze(-2)
+            found = Tensor2(axial=axial).act(g, v.unsqueeze(-1) * w.unsqueeze(-2))
+            assert torch.allclose(found, expected, rtol=0, atol=1e-12)
+
+    def test_the_inversion_changes_pseudotensors_only(self):
+        inversion = Affine(-torch.eye(3, dtype=torch.float64), torch.zeros(3, dtype=torch.float64)).expand(1)
+        tensor = torch.arange(9, dtype=torch.float64).reshape(1, 3, 3)
+        assert torch.equal(Tensor2().act(inversion, tensor), tensor)
+        assert torch.equal(Tensor2(axial=True).act(inversion, tensor), -tensor)
+
+    def test_both_layouts_are_the_same_tensors(self):
+        g, tensors = CUBE[torch.tensor([3, 8])], torch.randn(2, 5, 3, 3, dtype=torch.float64)
+        square = Tensor2().act(g, tensors)
+        assert torch.equal(Tensor2().act(g, tensors.flatten(-2)), square.flatten(-2))
+        assert torch.equal(Tensor2().act(g, tensors.flatten(1)), square.flatten(1))
+        both = DirectSum([(Invariant(), 2), (Tensor2(), 9)])
+        flat = torch.cat([torch.ones(2, 2, dtype=torch.float64), tensors[:, 0].flatten(1)], -1)
+        assert torch.equal(both.act(g, flat)[:, 2:], square[:, 0].flatten(1))
+
+    def test_rows_that_are_atoms(self):
+        g, index = SE3.exp(torch.randn(3, 6, dtype=torch.float64)), torch.tensor([0, 2, 2, 1])
+        tensors = torch.randn(4, 3, 3, dtype=torch.float64)
+        found = Tensor2(per_point=True).act(g, tensors, index)
+        for row, example in enumerate(index.tolist()):
+            r = g.linear[example]
+            assert torch.allclose(found[row], r @ tensors[row] @ r.T)
+
+    @pytest.mark.usefixtures("untyped")
+    @pytest.mark.parametrize("shape", [(1, 6), (3, 3), (1, 3, 2), (9,)])
+    def test_another_number_of_components_is_refused(self, shape):
+        with pytest.raises(UserError, match=r"shape \(rows, ..., 3, 3\) or \(rows, ..., 9\) for tensors of R\^3, got"):
+            Tensor2().act(CUBE[:1], torch.zeros(shape, dtype=torch.float64))
 
 
 def test_inputs_are_left_alone():
