@@ -2,6 +2,7 @@
 
 from molaugerino import distributions as distributions
 from molaugerino import groups as groups
+from molaugerino import quadrature as quadrature
 from molaugerino import reductions as reductions
 from molaugerino import spaces as spaces
 from molaugerino.augment import Augmented as Augmented

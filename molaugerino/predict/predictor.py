@@ -112,6 +112,17 @@ class Predictor:
         return channel_slices(self.card.targets)
 
     @property
+    def _least(self) -> np.ndarray:
+        """(channels,) below which no value can be: a length and an extent are not negative."""
+        return np.array(
+            [
+                0.0 if t.readout in ("norm", "extent") else -math.inf
+                for t in self.card.targets
+                for _ in range(t.channels)
+            ]
+        )
+
+    @property
     def warnings(self) -> list[str]:
         """What a reader of the numbers should know about the model."""
         notes = []
@@ -228,7 +239,7 @@ class Predictor:
                     reason="; ".join(filter(None, (p.note, why))),
                     domain=state,
                     values=tuple(values.tolist()),
-                    lo=tuple((values - half[k]).tolist()),
+                    lo=tuple(np.maximum(values - half[k], self._least).tolist()),
                     hi=tuple((values + half[k]).tolist()),
                     orientation_sd=tuple(answered.orientation_sd[k].tolist()),
                     isomer_sd=tuple(spread.isomer_sd[k].tolist()),

@@ -29,6 +29,12 @@ def predictor(trained):
     return Predictor.from_pretrained(trained)
 
 
+@pytest.fixture(scope="module")
+def calibrated():
+    """Of gap and dipole, with intervals."""
+    return Predictor.from_pretrained(Path(__file__).parent.parent / "golden" / "0.2" / "law")
+
+
 class TestPredictor:
     def test_one_row_per_line_in_order(self, predictor):
         lines = ["CCO", "", "xx", "CCO", "[Na+]", "c1ccccc1"]
@@ -84,10 +90,6 @@ class TestPredictor:
 
 
 class TestIntervals:
-    @pytest.fixture(scope="class")
-    def calibrated(self):
-        return Predictor.from_pretrained(Path(__file__).parent.parent / "golden" / "0.2" / "law")
-
     def test_they_hold_the_prediction_and_widen_with_the_level(self, calibrated):
         narrow, wide = (np.array(calibrated.predict("CCO", level=level)[0].hi) for level in (0.5, 0.9))
         [row] = calibrated.predict("CCO")
@@ -108,6 +110,15 @@ class TestIntervals:
         assert one.isomer_sd == (0.0,) * len(one.values)
         half = [(np.array(row.hi) - row.lo) / 2 for row in (mean, *each)]
         assert (half[0] >= np.minimum(*half[1:]) + np.array(mean.isomer_sd)).all()
+
+    def test_a_length_is_not_negative(self):
+        invariant = Predictor.from_pretrained(Path(__file__).parent.parent / "golden" / "0.2" / "invariant")
+        energy, mu = invariant.columns
+        [row] = invariant.predict("C#N")
+        assert row.lo[mu.channel] == 0.0 < row.hi[mu.channel]
+        assert row.lo[energy.channel] < 0
+        half = row.hi[mu.channel] - row.values[mu.channel]
+        assert half > row.values[mu.channel], "it would be negative"
 
     def test_conformers(self, calibrated):
         lowest, boltzmann = (calibrated.predict("CCCCO", conformers=4, weights=w) for w in ("lowest", "boltzmann"))

@@ -65,7 +65,7 @@ def test_it_knows_its_routes(ready):
         ("C", "gap", 0.5048 * HARTREE, 1.5),  # nothing else is like it
         ("c1ccccc1", "g4mp2_atomization_energy", -2.082378 * HARTREE, 0.4),
         ("N", "u0", -56.525887 * HARTREE, 2.0),
-        ("CCCCC", "mu", 0.0, 0.3),
+        ("c1ccccc1", "mu", 0.0, 0.3),
     ],
 )
 def test_molecules_everybody_knows(smiles, target, value, off):
