@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from molaugerino.distributions.base import GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.groups import Affine
+from molaugerino.quadrature import AveragingSet, Estimate, to_tolerance
 from molaugerino.reductions import mean
 from molaugerino.spaces.base import Action, InputSpace
 from molaugerino.spaces.trivial import Invariant
 
 EVALUATION_SEED = 0
+BLOCK = 16  # copies between two looks at the error, where a tolerance is asked for
 
 
 class Augmented(nn.Module):
@@ -36,11 +38,17 @@ class Augmented(nn.Module):
         input: rho_in and the layout of a batch.
         output: rho_out.
         copies: elements per example while training.
-        eval_copies: elements in evaluation.
-        reduce: what to do with the copies, (copies, rows, ...) -> (rows, ...); see `molaugerino.reductions`.
+        eval_copies: elements in evaluation: how many fixed draws; an `AveragingSet`; or "auto", as many draws as
+            bring the standard error of every entry of a row down to `tolerance` (at most 1,024).
+        reduce: what to do with the copies, (copies, rows, ...) -> (rows, ...); see `molaugerino.reductions`. Sets with
+            unequal weights and "auto" take the mean only.
+        tolerance: of "auto", in the unit of the output.
+        at_once: passes that are made together in evaluation, at most; None makes all. With it, memory does not grow
+            with the number of copies.
 
     Raises:
-        UserError: for fewer than one copy.
+        UserError: for fewer than one copy, a set on another space, "auto" without a tolerance, or another reduction
+            than these can take.
 
     Source: Benton, Finzi, Izmailov, Wilson, Learning Invariances in Neural Networks
     (2020), arXiv:2010.11882.
@@ -53,13 +61,21 @@ class Augmented(nn.Module):
         input: InputSpace[Any],
         output: Action[Tensor] | None = None,
         copies: int = 1,
-        eval_copies: int = 16,
+        eval_copies: int | AveragingSet | Literal["auto"] = 16,
         reduce: Callable[[Tensor], Tensor] = mean,
+        tolerance: float | None = None,
+        at_once: int | None = None,
     ) -> None:
         super().__init__()
-        for name, value in (("copies", copies), ("eval_copies", eval_copies)):
-            if value < 1:
+        for name, value in (("copies", copies), ("eval_copies", eval_copies), ("at_once", at_once)):
+            if isinstance(value, int) and value < 1:
                 raise UserError(f"`{name}` must be at least 1, got {value}")
+        if (eval_copies == "auto") != (tolerance is not None and tolerance > 0):
+            raise UserError(f'`tolerance` goes with eval_copies="auto" and must be above 0, got {tolerance}')
+        if isinstance(eval_copies, AveragingSet):
+            check_set(eval_copies, distribution.group.space_dim, reduce)
+        if eval_copies == "auto" and reduce is not mean:
+            raise UserError('eval_copies="auto" takes the mean of the copies, got another reduction; say how many')
         self.model = model
         self.distribution = distribution
         self.input = input
@@ -67,6 +83,8 @@ class Augmented(nn.Module):
         self.copies = copies
         self.eval_copies = eval_copies
         self.reduce = reduce
+        self.tolerance = tolerance
+        self.at_once = at_once
 
     def forward(self, x: Any, elements: Affine | None = None) -> Tensor:
         """The averaged prediction.
@@ -79,10 +97,48 @@ class Augmented(nn.Module):
         Returns:
             What f returns for x, averaged over the copies.
         """
-        return self.reduce(self.each(x, elements))
+        if elements is None and not self.training and self.eval_copies == "auto":
+            return self.estimate(x).value
+        weights = None
+        if elements is None and not self.training and isinstance(self.eval_copies, AveragingSet):
+            weights = self.eval_copies.weights
+        if self.training or self.at_once is None or self.reduce is not mean:
+            values = self.each(x, elements)
+            return self.reduce(values) if weights is None else torch.tensordot(weights.to(values), values, 1)
+        g = self._elements(x, elements)
+        shares = (
+            torch.full(g.batch_shape[:1], 1 / g.batch_shape[0], dtype=torch.float64) if weights is None else weights
+        )
+        total: Tensor | None = None
+        for values, part in self._parts(x, g):
+            share = torch.tensordot(shares[part].to(values), values, 1)
+            total = share if total is None else total + share
+        assert total is not None  # there is at least one copy
+        return total
 
     def each(self, x: Any, elements: Affine | None = None) -> Tensor:
         """The predictions of the single copies, (copies, rows, ...), before `reduce`."""
+        return torch.cat([values for values, _ in self._parts(x, self._elements(x, elements))])
+
+    def estimate(self, x: Any) -> Estimate:
+        """The average of evaluation, and how far it may be off.
+
+        Raises:
+            UserError: for another reduction than the mean, or a set that cannot tell its error.
+        """
+        if self.reduce is not mean:
+            raise UserError("the error is that of a mean, and `reduce` is another reduction")
+        over = self.eval_copies
+        if over == "auto":
+            return to_tolerance(lambda k: self.each(x, self.evaluation_elements(BLOCK, x, k)), self.tolerance or 0.0)
+        values = self.each(x, self.evaluation_elements(over, x) if isinstance(over, int) else over.elements)
+        copies = torch.full(values.shape[1:2], len(values))
+        if isinstance(over, int):
+            return Estimate(values.mean(0), values.std(0) / over**0.5, copies)
+        return Estimate(over.mean(values), over.error(values), copies)
+
+    def _elements(self, x: Any, elements: Affine | None) -> Affine:
+        """Of all copies, batch shape (copies, 1 or examples), checked."""
         self.input.check(x, self.distribution.group.space_dim, next(self.distribution.parameters()).device)
         examples = self.input.count(x)
         g = self.draw(examples, context=x) if elements is None else elements
@@ -90,6 +146,17 @@ class Augmented(nn.Module):
             g = g.unsqueeze(1)
         if len(g.batch_shape) != 2 or g.batch_shape[1] not in (1, examples):
             raise UserError(f"`elements` must have batch shape (copies,) or (copies, {examples}), got {g.batch_shape}")
+        return g
+
+    def _parts(self, x: Any, g: Affine) -> Iterator[tuple[Tensor, slice]]:
+        """Predictions of some copies after others, (some, rows, ...), and which copies these are."""
+        copies, examples = g.batch_shape[0], self.input.count(x)
+        some = copies if self.training or self.at_once is None else max(1, self.at_once // examples)
+        for start in range(0, copies, some):
+            part = slice(start, min(start + some, copies))
+            yield self._passes(x, g[part], examples), part
+
+    def _passes(self, x: Any, g: Affine, examples: int) -> Tensor:
         copies = g.batch_shape[0]
         g = g.expand(copies, examples).reshape(copies * examples)
         tiled = self.input.tile(x, copies)
@@ -105,15 +172,19 @@ class Augmented(nn.Module):
         """
         if self.training:
             return self.distribution.sample((self.copies, examples), generator, context)
-        return self.evaluation_elements(self.eval_copies, context)
+        if isinstance(self.eval_copies, AveragingSet):
+            return self.eval_copies.elements.to(next(self.distribution.parameters()))
+        return self.evaluation_elements(BLOCK if self.eval_copies == "auto" else self.eval_copies, context)
 
-    def evaluation_elements(self, copies: int, context: Any = None) -> Affine:
+    def evaluation_elements(self, copies: int, context: Any = None, block: int = 0) -> Affine:
         """The law at fixed noise, the same in every call and on every device: batch shape (copies,).
+
+        Another `block` is other noise.
 
         A law that depends on the input gets the same noise for every example of `context`, the batch:
         (copies, examples).
         """
-        generator = torch.Generator().manual_seed(EVALUATION_SEED)
+        generator = torch.Generator().manual_seed(EVALUATION_SEED + block)
         parameter = next(self.distribution.parameters())
         noise = self.distribution.noise((copies,), generator, dtype=torch.float64, device="cpu")
         if self.distribution.conditional and context is not None:
@@ -123,3 +194,11 @@ class Augmented(nn.Module):
     def identity(self) -> Affine:
         """One copy, untransformed: `h(x, h.identity())` is f(x)."""
         return Affine.identity(self.distribution.group.space_dim, (1,), like=next(self.distribution.parameters()))
+
+
+def check_set(over: AveragingSet, space_dim: int, reduce: Callable[[Tensor], Tensor]) -> None:
+    """Raise unless a set can be averaged over."""
+    if over.elements.dim != space_dim:
+        raise UserError(f"`eval_copies` acts on R^{over.elements.dim}, the law on R^{space_dim}; give a set on that")
+    if reduce is not mean and not torch.allclose(over.weights, over.weights.mean()):
+        raise UserError(f"the elements of {over.name} have unequal weights, which only the mean takes; use another set")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from molaugerino import Augmented
 from molaugerino.distributions import HaarBall, rigid_motions
 from molaugerino.errors import UserError
 from molaugerino.groups import SE3, SO3, Affine
+from molaugerino.quadrature import circle, cube, lebedev, to_tolerance
+from molaugerino.reductions import median
 from tests.cases import CASES
 from tests.oracles import cube_rotations
 
@@ -170,3 +173,125 @@ class TestBadBatches:
         broken = changed(case, pos=torch.full_like(case.batch().pos, math.nan))
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
         assert wrapped(case)(broken).isnan().all()
+
+
+class TestSets:
+    """Averages in evaluation: over sets, in parts, and to a tolerance."""
+
+    def test_a_finite_subgroup_is_the_average_of_evaluation(self, case):
+        h, x = wrapped(case, eval_copies=cube()).eval(), case.batch()
+        assert (h(x) - h(x, CUBE)).abs().max() < 1e-12
+        index = case.input.index(x)
+        g = CUBE[5].expand(3)
+        expected = case.output.act(g, h(x), index_of(case, x))
+        assert (h(case.input.act(g, x, index)) - expected).abs().max() < 1e-12
+
+    def test_weights_count(self, case):
+        rule = lebedev(3)
+        rule = replace(rule, weights=rule.weights * torch.linspace(0.5, 1.5, len(rule)), coarser=None, nested=None)
+        rule = replace(rule, weights=rule.weights / rule.weights.sum())
+        h, x = wrapped(case, eval_copies=rule).eval(), case.batch()
+        each = h.each(x, rule.elements)
+        expected = sum(w * y for w, y in zip(rule.weights, each, strict=True))
+        for at_once in (None, 1, 7):
+            h.at_once = at_once
+            assert (h(x) - expected).abs().max() < 1e-12
+
+    @pytest.mark.parametrize("at_once", [1, 4, 7, 1000])
+    def test_parts_make_the_whole(self, case, at_once):
+        """Copies in groups: no more examples than asked for reach the network, and the average is the same."""
+        seen = []
+        whole, x = wrapped(case, eval_copies=6).eval(), case.batch()
+        h = wrapped(case, eval_copies=6, at_once=at_once).eval()
+        h.model.register_forward_pre_hook(lambda _, inputs: seen.append(case.input.count(inputs[0])))
+        assert (h(x) - whole(x)).abs().max() < 1e-12
+        assert max(seen) <= max(at_once, case.input.count(x))
+        assert sum(seen) == 6 * case.input.count(x)
+        median_of_all = wrapped(case, eval_copies=6, reduce=median).eval()
+        in_parts = wrapped(case, eval_copies=6, reduce=median, at_once=at_once).eval()
+        assert (median_of_all(x) - in_parts(x)).abs().max() < 1e-12
+
+    def test_the_error_of_draws_is_the_standard_error(self, case):
+        h, x = wrapped(case, eval_copies=64).eval(), case.batch()
+        each = h.each(x, h.evaluation_elements(64))
+        found = h.estimate(x)
+        assert (found.value - h(x)).abs().max() < 1e-12
+        assert (found.error - each.std(0) / 8).abs().max() < 1e-12
+        assert found.copies.tolist() == [64] * len(found.value)
+
+    def test_the_error_of_a_rule_is_its_own(self, case):
+        rule = lebedev(5)
+        h, x = wrapped(case, eval_copies=rule).eval(), case.batch()
+        found = h.estimate(x)
+        assert (found.error - rule.error(h.each(x, rule.elements))).abs().max() < 1e-12
+        assert float(found.error.detach().abs().max()) > 0
+
+    def test_auto_takes_what_the_tolerance_asks_for(self, case):
+        """Every entry is told to be as near as asked, and mostly is; a smaller tolerance takes more."""
+        x = case.batch()
+        exact = wrapped(case, eval_copies=2**14, at_once=4096).eval()(x)
+        spread = float(wrapped(case, eval_copies=256).eval().estimate(x).error.max()) * 16
+        taken = []
+        for tolerance in (spread / 8, spread / 20):
+            h = wrapped(case, eval_copies="auto", tolerance=tolerance).eval()
+            found = h.estimate(x)
+            assert float(found.error.max()) <= tolerance
+            assert torch.equal(h(x), found.value)
+            assert float((found.value - exact).abs().max()) < 5 * tolerance
+            taken.append(int(found.copies.sum()))
+        assert taken[0] < taken[1]
+
+    def test_auto_does_not_depend_on_company(self):
+        case = CASES["energy, padded"]
+        h, x = wrapped(case, eval_copies="auto", tolerance=0.02).eval(), case.batch()
+        together = h.estimate(x)
+        assert len(together.copies.unique()) > 1, "rows that stop at different places"
+        for k in range(3):
+            alone = h.estimate(type(x)(*(field[k : k + 1] for field in x)))
+            assert torch.equal(alone.copies, together.copies[k : k + 1])
+            assert (alone.value - together.value[k]).abs().max() < 1e-12
+
+    def test_gradients_flow_through_parts(self, case):
+        x = case.batch()
+        gradients = []
+        for at_once in (None, 4):
+            h = wrapped(case, eval_copies=6, at_once=at_once).eval()
+            h(x).square().sum().backward()
+            gradients.append([p.grad.clone() for p in h.parameters() if p.grad is not None])
+        assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(*gradients, strict=True))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"eval_copies": "auto"}, "`tolerance` goes with eval_copies=.auto. and must be above 0, got None"),
+            ({"eval_copies": "auto", "tolerance": -1.0}, "must be above 0, got -1"),
+            ({"tolerance": 0.1}, "`tolerance` goes with"),
+            ({"eval_copies": "auto", "tolerance": 0.1, "reduce": median}, "takes the mean of the copies"),
+            ({"eval_copies": circle(4)}, r"acts on R\^2, the law on R\^3"),
+            ({"eval_copies": lebedev(5), "reduce": median}, "unequal weights, which only the mean takes"),
+            ({"at_once": 0}, "`at_once` must be at least 1, got 0"),
+        ],
+    )
+    def test_mistakes(self, case, options, message):
+        with pytest.raises(UserError, match=message):
+            wrapped(case, **options)
+        with pytest.raises(UserError, match="`reduce` is another reduction"):
+            wrapped(case, reduce=median).eval().estimate(case.batch())
+
+
+def test_each_row_has_a_number_of_its_own():
+    """Rows of small and of large spread: the first stops early, at the value that it has alone."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(64, 16, 3, 2, generator=generator) * torch.tensor([0.01, 1.0, 3.0])[:, None]
+    both = to_tolerance(lambda k: noise[k], 0.1)
+    assert both.copies[0] == 16
+    assert both.copies[0] < both.copies[1] < both.copies[2]
+    for row in range(3):
+        alone = to_tolerance(lambda k, row=row: noise[k][:, row : row + 1], 0.1)
+        assert torch.equal(alone.copies, both.copies[row : row + 1])
+        torch.testing.assert_close(alone.value, both.value[row : row + 1])
+        n = int(alone.copies)
+        taken = noise.reshape(-1, 3, 2)[:n, row]
+        torch.testing.assert_close(alone.value[0], taken.mean(0), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(alone.error[0], taken.std(0) / n**0.5, atol=1e-5, rtol=1e-3)
+    assert to_tolerance(lambda k: noise[k], 1e-9).copies.tolist() == [1024] * 3

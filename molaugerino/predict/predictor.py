@@ -71,7 +71,9 @@ class Predictor:
         >>> table.to_pandas()["gap[eV]"]                             # doctest: +SKIP
     """
 
-    def __init__(self, augmented: Augmented, card: ModelCard, calibration: Calibration | None, name: str = "") -> None:
+    def __init__(
+        self, augmented: Augmented, card: ModelCard, calibration: Calibration | None = None, name: str = ""
+    ) -> None:
         self.augmented, self.card, self.calibration, self.name = augmented, card, calibration, name
         labels = [replace(t, name=label) for t, label in zip(card.targets, labels_of(card.targets), strict=True)]
         titles = [title for target in labels for title in target.columns]

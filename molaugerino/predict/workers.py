@@ -36,7 +36,8 @@ def in_processes(work: Callable[[A], B], items: Iterable[A], jobs: int, chunk: i
 
 
 def _follow(parent: int) -> None:
-    """End this process when the one that started it is gone."""
+    """End this process when the one that started it is gone; it computes on one thread, as its siblings do."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read by libraries that are loaded later, as tblite
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,6 @@ def relax(
 
     Source: Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652 (2019).
     """
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # small molecules: threads would wait for each other
     from ase import Atoms
     from ase.optimize import BFGS
     from tblite.ase import TBLite

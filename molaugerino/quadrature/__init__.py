@@ -1,5 +1,7 @@
 """Averaging sets: weighted group elements that stand for an integral over a group or over a law, with an error."""
 
+from molaugerino.quadrature.adaptive import Estimate as Estimate
+from molaugerino.quadrature.adaptive import to_tolerance as to_tolerance
 from molaugerino.quadrature.base import AveragingSet as AveragingSet
 from molaugerino.quadrature.base import product as product
 from molaugerino.quadrature.draws import Law as Law
