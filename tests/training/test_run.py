@@ -151,6 +151,7 @@ class TestReproduction:
         assert same(before, tensors(again.folder))
         assert again.results == whole.results
 
+    @pytest.mark.slow
     def test_an_interrupt_ends_soon_and_the_run_can_be_resumed(self, tiny_config, tmp_path):
         whole = train(tiny_config(tmp_path / "whole", steps=600))
         folder = tmp_path / "run"
