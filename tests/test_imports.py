@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +112,11 @@ def test_import_is_light():
     )
     result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_the_wheel_holds_every_package():
+    """setup.cfg lists them by name; one that is left out is missed only by those who install a wheel."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT.parent / "setup.cfg")
+    listed = set(setup["options"]["packages"].split()) - {"molaugerino.data", "molaugerino.recipes"}
+    assert listed == {".".join(p.parent.relative_to(ROOT.parent).parts) for p in ROOT.rglob("__init__.py")}
