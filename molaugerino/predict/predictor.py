@@ -161,7 +161,7 @@ class Predictor:
         trained = {"given": f"those of {self.card.data}", "mmff": "MMFF94 ones"}[self.card.geometry]
         here = {"given": "those given", "mmff": "MMFF94 ones", "xtb": "GFN2-xTB ones"}[base]
         known = self.calibration is not None and base in self.calibration.routes
-        cost = "the intervals are those of this route" if known else "no interval; expect errors twice as large or more"
+        cost = "the intervals are those of this route" if known else "no interval is known, errors may be far larger"
         return f"the model was trained on other geometries ({trained}) than these ({here}): {cost}"
 
     def predict(

@@ -9,10 +9,10 @@ from torch import Tensor
 from molaugerino.errors import UserError
 from molaugerino.groups import Affine
 from molaugerino.groups.precision import full_precision
-from molaugerino.spaces.raster import check_elements, check_images, looked_at, precise
+from molaugerino.spaces.raster import ImageBatch, check_elements, check_images, looked_at, precise
 
 
-class Colour:
+class Colour(ImageBatch):
     """(rho(g) x)(u) = A x(u) + b, clamped to [0, 1] if `bounded`: an affine map of R^3 at every pixel.
 
     Colours are columns (red, green, blue) in [0, 1]; `groups.colours()` gives the usual changes of them. The gradient
@@ -30,8 +30,6 @@ class Colour:
         >>> Colour().act(double, torch.tensor([0.1, 0.3, 0.7]).reshape(1, 3, 1, 1)).flatten()
         tensor([0.2000, 0.6000, 1.0000])
     """
-
-    per_point = False
 
     def __init__(self, bounded: bool = True) -> None:
         self.bounded = bounded
@@ -73,12 +71,3 @@ class Colour:
                 f"`x` must lie in [0, 1], got {float(x.min()):.6g} to {float(x.max()):.6g}; standardise inside the "
                 "network, or use Colour(bounded=False)"
             )
-
-    def count(self, x: Tensor) -> int:
-        return len(x)
-
-    def index(self, x: Tensor) -> None:
-        return None
-
-    def tile(self, x: Tensor, copies: int) -> Tensor:
-        return x.repeat(copies, 1, 1, 1) if copies > 1 else x

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from molaugerino.errors import UserError
 from molaugerino.groups import Affine
-from molaugerino.spaces.raster import check_elements, check_images, precise, preimages, sample
+from molaugerino.spaces.raster import ImageBatch, check_elements, check_images, precise, preimages, sample
 
 Mode = Literal["bilinear", "bicubic", "nearest"]
 Padding = Literal["zeros", "border", "reflection"]
 
 
-class Image:
+class Image(ImageBatch):
     """(rho(g) x)(u) = x(g^-1 u): what is seen at the point p is seen at g(p) afterwards.
 
     Points u are those of the plane of the image: the origin at its centre, x to the right, y UP (against the rows),
@@ -47,8 +47,6 @@ class Image:
         tensor([[[[2., 4.],
                   [1., 3.]]]])
     """
-
-    per_point = False
 
     def __init__(self, mode: Mode = "bilinear", padding: Padding = "zeros") -> None:
         for name, value, known in (("mode", mode, get_args(Mode)), ("padding", padding, get_args(Padding))):
@@ -85,12 +83,3 @@ class Image:
         if dim != 2:
             raise UserError(f"images need maps of the plane, and the law is one of maps of R^{dim}; use SE2 or aff2()")
         check_images(x, None, device)
-
-    def count(self, x: Tensor) -> int:
-        return len(x)
-
-    def index(self, x: Tensor) -> None:
-        return None
-
-    def tile(self, x: Tensor, copies: int) -> Tensor:
-        return x.repeat(copies, 1, 1, 1) if copies > 1 else x

@@ -14,6 +14,21 @@ from molaugerino.groups.affine import check_space
 EDGE = 16  # in units of the coordinates' precision: by how much a point on the edge may be rounded outwards
 
 
+class ImageBatch:
+    """The layout (images, channels, height, width): rows are examples, and copies come one batch after the other."""
+
+    per_point = False
+
+    def count(self, x: Tensor) -> int:
+        return len(x)
+
+    def index(self, x: Tensor) -> None:
+        return None
+
+    def tile(self, x: Tensor, copies: int) -> Tensor:
+        return x.repeat(copies, 1, 1, 1) if copies > 1 else x
+
+
 def centres(height: int, width: int, like: Tensor) -> Float[Tensor, "height width 2"]:
     """Pixel (r, c) lies at u = ((2 c + 1 - W) / m, (H - 1 - 2 r) / m),   m = min(H, W).
 

@@ -205,7 +205,7 @@ class TestBadInput:
             Colour().check(x, 3, torch.device("cpu"))
 
     def test_values_outside_are_for_the_unbounded(self):
-        EXACT.check(torch.full((2, 3, 4, 4), 255.0), 3, torch.device("cpu"))
+        assert EXACT.check(torch.full((2, 3, 4, 4), 255.0), 3, torch.device("cpu")) is None
 
     def test_laws_of_the_plane(self):
         with pytest.raises(UserError, match=r"maps of R\^3, and the law is one of maps of R\^2; use groups.colours"):
