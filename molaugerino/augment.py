@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from molaugerino.distributions.base import GroupDistribution
 from molaugerino.errors import UserError
@@ -44,7 +45,7 @@ class Augmented(nn.Module):
             unequal weights and "auto" take the mean only.
         tolerance: of "auto", in the unit of the output.
         at_once: passes that are made together in evaluation, at most; None makes all. With it, memory does not grow
-            with the number of copies.
+            with the number of copies, nor, since the passes are made again for them, that of gradients.
 
     Raises:
         UserError: for fewer than one copy, a set on another space, "auto" without a tolerance, or another reduction
@@ -154,7 +155,13 @@ class Augmented(nn.Module):
         some = copies if self.training or self.at_once is None else max(1, self.at_once // examples)
         for start in range(0, copies, some):
             part = slice(start, min(start + some, copies))
-            yield self._passes(x, g[part], examples), part
+            yield self._passes_in_flat_memory(x, g[part], examples), part
+
+    def _passes_in_flat_memory(self, x: Any, g: Affine, examples: int) -> Tensor:
+        """The passes; where `at_once` bounds memory and a gradient will be asked for, made again for it."""
+        if self.training or self.at_once is None or not torch.is_grad_enabled():
+            return self._passes(x, g, examples)
+        return checkpoint(self._passes, x, g, examples, use_reentrant=False)
 
     def _passes(self, x: Any, g: Affine, examples: int) -> Tensor:
         copies = g.batch_shape[0]

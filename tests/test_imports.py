@@ -23,6 +23,7 @@ LEVELS = {
     "quadrature": 1,
     "augment": 2,
     "symmetry": 2,
+    "forces": 2,
     "paper": 2,
     "models": 2,
     "datasets": 2,

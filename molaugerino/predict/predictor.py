@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, tee
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 
 from molaugerino.augment import Augmented
 from molaugerino.datasets import MoleculeSet, PackedData, channel_slices, in_frames, labels_of
+from molaugerino.datasets.units import base_unit
 from molaugerino.errors import UserError
 from molaugerino.predict.entries import Entry, entries_of
 from molaugerino.predict.routes import OPEN, Geometry, Prepared, Route, Settings, prepare
@@ -25,6 +26,9 @@ from molaugerino.training.checkpoint import ModelCard, load_model
 from molaugerino.training.folder import RUNS
 from molaugerino.training.ready import DEFAULT, find_model
 from molaugerino.uncertainty import Answers, Calibration, Spread
+
+if TYPE_CHECKING:
+    from molaugerino.predict.calculator import ModelCalculator
 
 CHUNK = 256  # molecules whose geometries are made before the network sees them
 MOST_ISOMERS, MOST_CONFORMERS = 64, 100
@@ -108,6 +112,28 @@ class Predictor:
         if unknown:
             raise UserError(f"the model does not predict {', '.join(unknown)}; it predicts {', '.join(known)}")
         return tuple(c for name in names for c in self.columns[known[name]]) if names else self.columns
+
+    def calculator(self, target: str) -> ModelCalculator:
+        """The model as a calculator of ASE: `atoms.calc = predictor.calculator("u0")`.
+
+        E = h(z, r) in eV, F = - dE / dr in eV/angstrom. The models that come with the package know energies of
+        equilibrium geometries alone: forces away from a minimum are not validated.
+
+        Args:
+            target: of the model's, the energy.
+
+        Raises:
+            UserError: for a target that the model does not predict or that is no energy, and for a model of principal
+                frames, whose axes turn with the atoms.
+        """
+        from molaugerino.predict.calculator import ModelCalculator
+
+        (column, *others) = self.chosen([target])
+        if others or base_unit(column.unit) != "eV":
+            raise UserError(f"{target} is in {column.unit}; forces belong to an energy, such as u0")
+        if self.card.frames == "principal":
+            raise UserError("the model was trained in principal frames, which turn with the atoms; it gives no forces")
+        return ModelCalculator(self.augmented, self.card, column.channel, column.unit)
 
     @property
     def _slices(self) -> list[slice]:
