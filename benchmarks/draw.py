@@ -329,6 +329,18 @@ def geometry_shift_table(content: dict[str, Any]) -> str:
     return table(["model", "geometry", *units], rows)
 
 
+def smiles_race_table(content: dict[str, Any]) -> str:
+    """Both sides on both splits."""
+    rows = []
+    for r in content["runs"]:
+        length = f"{r['length']:,} {r['of']}"
+        made = f"{r['geometry_cpu_minutes']:.1f}" if r["geometry_cpu_minutes"] else ""
+        tested = f"{r['tested']:,}"
+        rows.append([r["name"], r["split"], f"{r['minutes']:g}", length, made, f"{1000 * r['mae']:.1f}", tested])
+    header = ["gap from SMILES", "split", "minutes of one core", "trained for", "making geometries, minutes"]
+    return table([*header, "test MAE, meV", "tested"], rows)
+
+
 def domain_table(content: dict[str, Any]) -> str:
     """Molecules of 10 to 12 heavy atoms beside ordinary ones, and by the state of the domain."""
     rows = [
@@ -361,6 +373,7 @@ def main() -> None:
         ("opening", opening_table),
         ("geometry_shift", geometry_shift_table),
         ("domain", domain_table),
+        ("smiles_race", smiles_race_table),
         ("speed", speed_table),
     ):
         content = read("group_speed") | read("speed") if name == "speed" else read(name)

@@ -52,11 +52,17 @@ def gather(name: str, origin: dict[str, Any], jobs: Iterable[Job], say: Callable
     """Do the jobs whose runs are not in results/NAME.json yet, and write that file after each."""
     runs = read(name).get("runs", [])
     for facts, job in jobs:
-        if any(all(run.get(key) == value for key, value in facts.items()) for run in runs):
+        if done(name, facts):
             continue
         runs.append(facts | job() | {"commit": origin["commit"]})
         write(name, origin | {"runs": runs})
         print(say(runs[-1]), flush=True)
+
+
+def done(name: str, facts: dict[str, Any]) -> bool:
+    """Whether results/NAME.json holds a run with these facts."""
+    runs = read(name).get("runs", [])
+    return any(all(run.get(key) == value for key, value in facts.items()) for run in runs)
 
 
 def cells(run: dict[str, Any], scale: float = 1.0) -> str:

@@ -8,35 +8,38 @@ DATA is a folder that `molaugerino data mmff qm9_b3lyp_gap.npz --out DATA` made.
     python3 -m venv rival && rival/bin/pip install torch==2.13.0 && rival/bin/pip install chemprop==2.3.1
 
 Both get the same molecules, isomeric SMILES and split; the validation molecules choose chemprop's best epoch, and
-nothing of ours. Chemprop runs its defaults with the loss that is tested, the absolute error, for as many epochs as fit
-the minutes by trials of 1 and 3; its learning rate falls over all of them. The minutes are those of training: start,
-test and, of ours, making the geometries are outside them and stated. Runs that are already in results/smiles_race.json
-are kept. Nothing else should run beside it.
+nothing of ours. Chemprop runs its defaults with the loss that is tested, the absolute error. Each trains in one thread
+for so many minutes of processor time: for as many steps, or epochs, as two short trials say; the learning rates of both
+fall over all of them. Start, test and, of ours, making the geometries come on top and are stated. The two run at the
+same time, one thread each, which leaves other work on the machine little to disturb. Runs that are already in
+results/smiles_race.json are kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import os
 import subprocess
+import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
-from record import Job, gather, provenance
+import torch
+from record import Job, done, gather, provenance
+from torch import Tensor
 
-from molaugerino.config import TrainConfig
-from molaugerino.datasets import MoleculeSet, Split, Target, open_joined, random_split, save_split
+from molaugerino.datasets import MoleculeSet, PackedData, Split, Target, open_joined, random_split, save_split
 from molaugerino.datasets.splits import scaffolds
 from molaugerino.datasets.units import factor
 from molaugerino.predict.sets import molecules_of, remake
-from molaugerino.predict.workers import in_processes
-from molaugerino.training.defaults import resolved
-from molaugerino.training.run import train
+from molaugerino.training.checkpoint import load_model
+from molaugerino.uncertainty import answers
 
 LABEL = "gap@B3LYP/6-31G(2df,p)"
 NAMES, SPLITS = ("molaugerino", "chemprop"), ("random", "scaffold")
@@ -84,64 +87,104 @@ def lay_out(source: Path, molecules: int | None, name: str, place: Path) -> Cour
     return course
 
 
-def geometry_minutes(data: MoleculeSet, workers: int) -> float:
-    """How long the geometries of all molecules take, by those of a random few."""
+def geometry_minutes(data: MoleculeSet) -> float:
+    """Processor time of making the geometries of all molecules, by those of a random few."""
     few = data.subset(np.sort(np.random.default_rng(1).permutation(len(data))[:TIMED]))
-    begun = time.monotonic()
-    for _ in in_processes(remake, molecules_of(few), workers):
-        pass
-    return (time.monotonic() - begun) / 60 * len(data) / len(few)
+    begun = time.process_time()
+    for given in molecules_of(few):
+        remake(given)
+    return (time.process_time() - begun) / 60 * len(data) / len(few)
 
 
-def molaugerino(course: Course, minutes: float, seed: int) -> dict[str, Any]:
-    settings: dict[str, Any] = {"data": (str(course.source),), "target": (LABEL,), "geometry": "mmff"}
-    settings |= {"split": str(course.splits), "minutes": minutes, "seed": seed}
-    config = resolved(TrainConfig(**settings, out=course.place / f"ours-{course.name}-{seed}"))
-    made = geometry_minutes(course.data, 2)
-    begun = time.monotonic()
-    run = train(config)
-    if run is None:
-        raise KeyboardInterrupt
-    seconds = time.monotonic() - begun
-    result = next(r for r in run.results if r.frames == "stored")
-    with (run.folder / "metrics.csv").open(newline="") as log:
-        steps = max(int(row["step"]) for row in csv.DictReader(log)) + 1
-    epochs = steps * config.optim.batch / (len(course.split.train) + len(course.split.budget))
-    mae = factor(result.unit, "eV") * result.mae
-    return {"mae": mae, "tested": result.n, "epochs": epochs, "seconds": seconds, "geometry_minutes": made}
+class Side(Protocol):
+    """One of the two. `trials` are lengths of training, in `unit`, that tell how long one more takes."""
+
+    unit: ClassVar[str]
+    trials: ClassVar[tuple[int, int]]
+
+    def command(self, length: int, out: Path) -> list[str]:
+        """What trains so long, tests, and leaves its results in a folder."""
+
+    def errors(self, out: Path) -> Tensor:
+        """(test molecules,) absolute errors in the unit of the label."""
 
 
-def chemprop(program: str, course: Course, minutes: float, seed: int) -> dict[str, Any]:
-    _, one, three = (fit(program, course, epochs, seed)[1] for epochs in (1, 1, 3))  # the first reads files cold
-    each = (three - one) / 2
-    epochs = max(3, int(60 * minutes / each))
-    out, seconds = fit(program, course, epochs, seed)
-    with next(out.rglob("test_predictions.csv")).open(newline="") as file:
-        said = {row["smiles"]: float(row["gap"]) for row in csv.DictReader(file)}
-    assert course.data.smiles is not None
-    labels = course.data.values(course.target)
-    errors = [abs(said[course.data.smiles[row]] - labels[row]) for row in course.split.test]
-    mae = factor(course.target.unit, "eV") * float(np.mean(errors))
-    facts = {"epoch_seconds": each, "epochs": epochs, "seconds": seconds, "outside_seconds": one - each}
-    return {"mae": mae, "tested": len(errors)} | facts
+@dataclass(frozen=True)
+class Molaugerino:
+    course: Course
+    seed: int
+    unit: ClassVar[str] = "steps"
+    trials: ClassVar[tuple[int, int]] = (100, 500)
+
+    def command(self, length: int, out: Path) -> list[str]:
+        options = ["--data", str(self.course.source), "--target", LABEL, "--geometry", "mmff"]
+        options += ["--split", str(self.course.splits), "--seed", str(self.seed)]
+        return [sys.executable, "-m", "molaugerino", "train", *options, "--steps", str(length), "--out", str(out)]
+
+    def errors(self, out: Path) -> Tensor:
+        augmented, card = load_model(out)
+        data = PackedData(self.course.data, card.targets)
+        rows = self.course.split.test
+        y = data.y[torch.from_numpy(rows)]
+        return (answers(augmented, data, rows, 1, "identity").values - y).abs()[:, 0]
 
 
-def fit(program: str, course: Course, epochs: int, seed: int) -> tuple[Path, float]:
-    """Train and test; the folder, and the seconds of the whole process."""
-    out = course.place / f"chemprop-{course.name}-{seed}-{epochs}"
-    options = ["-i", str(course.table), "-s", "smiles", "--target-columns", "gap", "--splits-column", "split"]
-    options += ["-l", "mae", "--metrics", "mae", "--epochs", str(epochs), "--warmup-epochs", str(min(2, epochs - 1))]
-    options += ["--pytorch-seed", str(seed), "-o", str(out), "--accelerator", "cpu"]
-    begun = time.monotonic()
-    done = subprocess.run([program, "train", *options], cwd=course.place, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f"{program} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
-    return out, time.monotonic() - begun
+@dataclass(frozen=True)
+class Chemprop:
+    program: str
+    course: Course
+    seed: int
+    unit: ClassVar[str] = "epochs"
+    trials: ClassVar[tuple[int, int]] = (1, 3)
+
+    def command(self, length: int, out: Path) -> list[str]:
+        options = ["-i", str(self.course.table), "-s", "smiles", "--target-columns", "gap", "--splits-column", "split"]
+        options += ["-l", "mae", "--metrics", "mae", "--warmup-epochs", str(min(2, length - 1))]
+        options += ["--pytorch-seed", str(self.seed), "--accelerator", "cpu"]
+        return [self.program, "train", *options, "--epochs", str(length), "-o", str(out)]
+
+    def errors(self, out: Path) -> Tensor:
+        data, rows = self.course.data, self.course.split.test
+        with next(out.rglob("test_predictions.csv")).open(newline="") as file:
+            said = {row["smiles"]: float(row["gap"]) for row in csv.DictReader(file)}
+        assert data.smiles is not None
+        found = np.array([said[data.smiles[row]] for row in rows])
+        return torch.from_numpy(found - data.values(self.course.target)[rows]).abs()
+
+
+def race(side: Side, course: Course, minutes: float, geometry: float) -> dict[str, Any]:
+    """As long as fits the minutes, by two trials; a third before them reads files cold."""
+    place = Path(tempfile.mkdtemp(dir=course.place))
+    few, many = side.trials
+    _, short, long = (
+        cpu_seconds(side.command(length, place / str(k)), place) for k, length in enumerate((few, few, many))
+    )
+    each = (long - short) / (many - few)
+    length = max(many, int(60 * minutes / each))
+    spent = cpu_seconds(side.command(length, place / "race"), place)
+    errors = side.errors(place / "race")
+    facts = {"length": length, "of": side.unit, "cpu_seconds": spent, "outside_cpu_seconds": short - few * each}
+    facts |= {"geometry_cpu_minutes": geometry, "tested": len(errors)}
+    return facts | {"mae": factor(course.target.unit, "eV") * float(errors.mean())}
+
+
+def cpu_seconds(command: list[str], place: Path) -> float:
+    """Processor time of a program in one thread, whatever runs beside it."""
+    with (place / "log.txt").open("w+") as log:
+        process = subprocess.Popen(
+            command, cwd=place, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=log, stderr=subprocess.STDOUT
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            log.seek(0)
+            raise SystemExit(f"{' '.join(command)} failed:\n{log.read()[-3000:]}")
+    return usage.ru_utime + usage.ru_stime
 
 
 def say(run: dict[str, Any]) -> str:
     place = f"{run['name']}, {run['split']} split, {run['minutes']:g} min"
-    return f"{place}: test MAE {1000 * run['mae']:.1f} meV of {run['tested']}, {run['epochs']:.0f} epochs"
+    return f"{place}: test MAE {1000 * run['mae']:.1f} meV of {run['tested']}, {run['length']} {run['of']}"
 
 
 def main() -> None:
@@ -156,16 +199,24 @@ def main() -> None:
     options = parser.parse_args()
     if options.chemprop is None and "chemprop" in options.names:
         parser.error("--chemprop is needed; or leave it out of --names")
-    with tempfile.TemporaryDirectory() as scratch:
-        jobs: list[Job] = []
+    origin = provenance(options.seed)
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(len(options.names)) as pool:
         for split in options.splits:
             course = lay_out(options.data.resolve(), options.molecules, split, Path(scratch))
+            sides: dict[str, Side] = {
+                "molaugerino": Molaugerino(course, options.seed),
+                "chemprop": Chemprop(options.chemprop, course, options.seed),
+            }
+            made = geometry_minutes(course.data)
+            jobs: list[Job] = []
             for name in options.names:
-                side = molaugerino if name == "molaugerino" else partial(chemprop, options.chemprop)
                 facts = {"name": name, "split": split, "seed": options.seed, "minutes": options.minutes}
                 facts |= {"molecules": len(course.data)}
-                jobs.append((facts, partial(side, course, options.minutes, options.seed)))
-        gather("smiles_race", provenance(options.seed), jobs, say)
+                if not done("smiles_race", facts):
+                    geometry = made if name == "molaugerino" else 0.0
+                    running = pool.submit(race, sides[name], course, options.minutes, geometry)
+                    jobs.append((facts, running.result))
+            gather("smiles_race", origin, jobs, say)
 
 
 if __name__ == "__main__":
