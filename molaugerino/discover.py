@@ -26,7 +26,7 @@ from molaugerino.training.objective import LossBudget
 from molaugerino.training.setup import make_loss, readout_of
 
 Verdict = Literal["kept", "broken", "undecided"]
-Kind = Literal["rotation", "translation", "reflection"]
+Kind = Literal["rotation", "translation", "reflection", "scale", "squeeze", "shear", "hue"]
 MOLECULES = 1000
 BATCH = 128
 COPIES = 4  # forced transformations per molecule
@@ -34,7 +34,7 @@ WIDE = 0.2  # nats to the widest law below which a generator counts as free
 ALIKE = 1.2  # ratio of the largest to the smallest extent below which the axes cannot be told apart
 LEARNED = 0.3  # of the constant's loss: above, what is not learned yet may well break what seems kept
 NOTICED = 0.5  # of the response to a transformation: above, the network does not know what it breaks
-UNITS: dict[Kind, str] = {"rotation": "degree", "translation": "angstrom", "reflection": "probability"}
+UNITS = {"rotation": "degree", "translation": "angstrom", "reflection": "probability"}
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Finding:
     """One generator, or all of a kind where the law treats them alike.
 
     Attributes:
-        kind: rotation, translation or reflection.
+        kind: rotation, translation or reflection; of images also scale, squeeze, shear and hue.
         axis: unit vector of a single generator, None for all of the kind.
         extent: root mean square along it in `unit` (the probability of a reflection).
         nats: of this generator's law to its widest.
@@ -69,6 +69,8 @@ class Finding:
     def name(self) -> str:
         if self.kind == "reflection":
             return "reflection"
+        if self.axis is not None and len(self.axis) == 2:
+            return f"{self.kind} along {'xy'[self.axis.index(1.0)]}"
         if self.axis is None:
             return f"all {self.kind}s"
         preposition = "about" if self.kind == "rotation" else "along"
@@ -85,7 +87,7 @@ class Discovery:
         identity_loss: mean absolute error over the labels' spread, untransformed, on test molecules.
         constant_loss: that of the best constant.
         allowed: rise of the loss that the budget allows.
-        molecules: how many were tested.
+        molecules: how many were tested; of a model of images, so many images.
         findings: one per generator.
     """
 

@@ -33,7 +33,7 @@ from torch.nn.functional import softplus
 
 from molaugerino.distributions import Extent, GroupDistribution
 from molaugerino.distributions.uniform import KINDS
-from molaugerino.groups import Affine, aff3
+from molaugerino.groups import Affine, aff2, aff3
 
 RAW_START = 0.54  # of all twelve; theta = softplus(0.54) = 0.9992
 THETA_OFF = 10.0  # a width from here on is no longer rewarded
@@ -113,3 +113,57 @@ def penalty(law: PaperBox) -> Tensor:
     """-0.001 sum_i theta_i^2 [theta_i < 10], added to the loss: widening is rewarded, then suddenly no more."""
     theta = law.theta
     return -STRENGTH * torch.where(theta < THETA_OFF, theta.square(), 0.0).sum()
+
+
+IMAGE_RAW = {"rz": 1.0}  # of a rotation at the start; of everything else IMAGE_NARROW
+IMAGE_NARROW = -5.0
+IMAGE_SHIFT = 0.1  # of half the image per unit of a shift's width
+IMAGE_STRENGTH = 0.1  # of the reward for the norm of the widths
+IMAGE_COPIES = 4  # in training
+
+
+class PaperImageBox(GroupDistribution):
+    """x -> exp(A) x, A = sum_i theta_i (u_i - 1/2) G_i, u_i uniform in [0, 1), theta = softplus(raw): all of Aff(2).
+
+    Six widths, shifts in tenths; nothing bounds them, a turn can go round more than once. The exponential is exact,
+    where the published code solves its equation to a tolerance of 1e-4. The reward is lambda |theta|, the norm.
+    """
+
+    noise_dim = 6
+    generators: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.group = aff2()
+        self.raw = nn.Parameter(torch.tensor([IMAGE_RAW.get(axis, IMAGE_NARROW) for axis in self.group.axes]))
+        scale = torch.tensor([IMAGE_SHIFT if axis[0] == "t" else 1.0 for axis in self.group.axes])
+        self.register_buffer("scale", scale, persistent=False)
+
+    @property
+    def theta(self) -> Tensor:
+        """Lengths of the sides (6,), differentiable."""
+        return softplus(self.raw)
+
+    def elements(self, noise: Float[Tensor, "*batch 6"], context: Any = None) -> Affine:
+        return self.group.exp((self.scale * self.theta).to(noise.dtype) * (noise - 0.5))
+
+    def divergence(self, context: Any = None) -> Tensor:
+        """sum_i log(10 / theta_i), none below 0, as for `PaperBox`: for display only."""
+        return self._nats().sum()
+
+    def _nats(self) -> Tensor:
+        return (THETA_OFF / self.theta).log().clamp_min(0)
+
+    def widths(self) -> Tensor:
+        return self.theta
+
+    def describe(self) -> list[Extent]:
+        """One line per axis, of the half-widths theta / 2: the cap is where the reward ends in the safe form."""
+        lines = []
+        columns = self.group.axes, self.theta.tolist(), self.scale.tolist(), self._nats().tolist()
+        for axis, theta, scale, nats in zip(*columns, strict=True):
+            what, unit = KINDS.get(axis[0], (axis, "log-scale"))
+            half = theta * (math.degrees(0.5) if unit == "degree" else 0.5 * scale)
+            shown = "half side" if unit == "angstrom" else unit
+            lines.append(Extent(what, (axis,), half, half / 2, half * THETA_OFF / theta, shown, nats))
+        return lines

@@ -26,13 +26,17 @@ LEVELS = {
     "forces": 2,
     "paper": 2,
     "models": 2,
+    "vision": 2,
     "datasets": 2,
     "uncertainty": 3,
+    "tasks": 3,
     "training": 4,
     "predict": 5,
     "discover": 5,
+    "discover_images": 6,
+    "image_pictures": 6,
     "benchmark": 5,
-    "cli": 6,
+    "cli": 7,
 }
 # networks are built for targets, and say what they predict in their units
 SIBLINGS = {("models", "datasets")}

@@ -9,6 +9,7 @@ import pytest
 import tyro
 
 from molaugerino.cli.main import VERBS
+from molaugerino.config import ImageConfig
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -28,8 +29,9 @@ def test_verbs_and_flags_exist():
         with pytest.raises(SystemExit):
             tyro.cli(config, args=["--help"])
     flags = set(re.findall(r"`(--[a-z-]+)", README))
-    known = set(re.findall(r"--[a-z-]+", (Path(__file__).parent.parent / "molaugerino/config.py").read_text()))
-    known |= {f"--{name}" for config in VERBS.values() for name in config.__dataclass_fields__}
+    settings = (Path(__file__).parent.parent / "molaugerino" / "config").glob("*.py")
+    known = {flag for path in settings for flag in re.findall(r"--[a-z-]+", path.read_text())}
+    known |= {f"--{name}" for config in (*VERBS.values(), ImageConfig) for name in config.__dataclass_fields__}
     assert flags <= known | {"--help", "--index-url"}
 
 

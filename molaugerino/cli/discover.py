@@ -10,23 +10,31 @@ from rich.table import Table
 
 from molaugerino.config import DiscoverConfig
 from molaugerino.discover import Discovery, discover
+from molaugerino.discover_images import discover_images
 from molaugerino.files import make_folder, write_atomic
+from molaugerino.image_pictures import draw_run
+from molaugerino.training.checkpoint import is_of_images
 
 SHORT = {"degree": "deg", "angstrom": "A"}  # so that a line fits a terminal of 80 columns
-JSON, PICTURE = "discovery.json", "discovery.png"
+JSON, PICTURE, LAW = "discovery.json", "discovery.png", "law.png"
 
 
 def run(config: DiscoverConfig) -> int:
     out = config.run if config.out is None else config.out
-    found = discover(config.run, config.data, config.molecules, config.method)
+    find = discover_images if is_of_images(config.run) else discover
+    found = find(config.run, config.data, config.molecules, config.method)
     make_folder(out)
     write_atomic(out / JSON, found.to_json() + "\n")
     found.picture(out / PICTURE)
+    written = [JSON, PICTURE]
+    if is_of_images(config.run):
+        draw_run(config.run, config.data, out / LAW)
+        written.append(LAW)
     if config.format == "json":
         print(found.to_json())
     else:
         print_discovery(found)
-    print(f"written to {out / JSON} and {out / PICTURE}", file=sys.stderr)
+    print(f"written to {' and '.join(str(out / name) for name in written)}", file=sys.stderr)
     return 0
 
 

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from molaugerino.cli.report import print_report, report_json
+from molaugerino.cli.report import print_image_report, print_report, report_json
 from molaugerino.config import EvaluateConfig
 from molaugerino.errors import UserError
 from molaugerino.training.calibration import LEVEL, calibration_of, coverage_rows, covered
-from molaugerino.training.checkpoint import load_model
+from molaugerino.training.checkpoint import is_of_images, load_model
 from molaugerino.training.evaluation import evaluate_model
 from molaugerino.training.folder import RUNS, molecules_to_test
 from molaugerino.training.ready import TESTED, find_model
@@ -28,6 +28,8 @@ def run(config: EvaluateConfig) -> int:
     folder = find_model(config.run, RUNS)
     if not config.data and (folder / TESTED).is_file():
         return stored(folder, config)
+    if is_of_images(folder):
+        return images(folder, config)
     augmented, card = load_model(folder)
     calibration = calibration_of(folder, card)
     molecules, rows = molecules_to_test(folder, card, config.data, config.method)
@@ -57,6 +59,18 @@ def run(config: EvaluateConfig) -> int:
             "make them with: molaugerino data mmff",
             file=sys.stderr,
         )
+    return 0
+
+
+def images(folder: Path, config: EvaluateConfig) -> int:
+    """Law and test scores of a model of images, on the pictures of its run."""
+    from molaugerino.training.images import evaluate_run
+
+    card, results = evaluate_run(folder, config.data, config.copies)
+    if config.format == "json":
+        print(json.dumps({"law": card.law, "results": [r._asdict() for r in results]}, indent=1, allow_nan=False))
+    else:
+        print_image_report(card.law, results)
     return 0
 
 

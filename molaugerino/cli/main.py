@@ -15,6 +15,7 @@ from molaugerino.config import (
     DataConfig,
     DiscoverConfig,
     EvaluateConfig,
+    ImageConfig,
     PredictConfig,
     TrainConfig,
     toml_arguments,
@@ -35,6 +36,7 @@ DESCRIPTION = """Molecular properties from networks that learn their symmetry fr
 
   molaugerino predict CCO c1ccccc1       predict with the model that comes with molaugerino
   molaugerino train                      train on the embedded data set, a few minutes on two cores
+  molaugerino train --task rotmnist      train on images; train --task rotmnist --help lists the tasks
   molaugerino evaluate runs/NAME         its law and test errors
   molaugerino discover runs/NAME         which symmetries its label has
   molaugerino data fetch qm9             get QM9, once, to train on with --data qm9
@@ -73,20 +75,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(verb: str, arguments: list[str]) -> Any:
     """The verb's settings; a file named by --config comes first, so that the command line overrides it."""
-    file = _config_file(arguments) if verb == "train" else None
+    file = _value_of("--config", arguments) if verb == "train" else None
     settings: list[str] = []
     if file is not None:
         length_given = any(option.split("=")[0] in LENGTHS for option in arguments)
         data_given = any(option.split("=")[0] == "--data" for option in arguments)
         leave_out = (LENGTHS if length_given else ()) + (("--method",) if data_given else ())  # they belong to the data
         settings = toml_arguments(Path(file), leave_out)
-    return tyro.cli(VERBS[verb], args=[*settings, *arguments], prog=f"molaugerino {verb}")
+    arguments = [*settings, *arguments]
+    of_images = verb == "train" and _value_of("--task", arguments) is not None
+    return tyro.cli(ImageConfig if of_images else VERBS[verb], args=arguments, prog=f"molaugerino {verb}")
 
 
-def _config_file(arguments: list[str]) -> str | None:
-    """What follows --config, if anything; whatever is wrong with it, the parser says."""
-    for k, option in enumerate(arguments):
-        name, given, value = option.partition("=")
-        if name == "--config":
+def _value_of(option: str, arguments: list[str]) -> str | None:
+    """What follows an option, if anything; whatever is wrong with it, the parser says."""
+    for k, argument in enumerate(arguments):
+        name, given, value = argument.partition("=")
+        if name == option:
             return value if given else next(iter(arguments[k + 1 :]), None)
     return None

@@ -31,6 +31,18 @@ def print_report(law: dict[str, Any], results: Sequence[Result], coverage: Seque
     print_coverage(coverage, console)
 
 
+def print_image_report(law: dict[str, Any], results: Sequence[Any]) -> None:
+    """The law, and test scores per number of copies (`ImageResult`)."""
+    console = Console()
+    print_law(law, console)
+    table = Table(box=box.SIMPLE, title=f"test scores, {results[0].n} images", title_justify="left")
+    for name in ("copies", *results[0].scores):
+        table.add_column(escape(name), justify="right")
+    for r in results:
+        table.add_row(str(r.copies), *map(_number, r.scores.values()))
+    console.print(table)
+
+
 def print_coverage(coverage: Sequence[dict[str, Any]], console: Console) -> None:
     """How often intervals held the label; nothing where there are none."""
     if not coverage:

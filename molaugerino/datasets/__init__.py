@@ -1,7 +1,9 @@
 """Molecules with labels: reading, framing, splitting, batching."""
 
 from molaugerino.datasets.batches import Batch as Batch
+from molaugerino.datasets.batches import BatchPass as BatchPass
 from molaugerino.datasets.batches import BatchStream as BatchStream
+from molaugerino.datasets.batches import Packed as Packed
 from molaugerino.datasets.batches import PackedData as PackedData
 from molaugerino.datasets.frames import Frames as Frames
 from molaugerino.datasets.frames import in_frames as in_frames

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,18 +18,28 @@ BUCKET = 16  # batches sorted by size among each other, so that little is padded
 
 
 class Batch(NamedTuple):
-    """Molecules and their labels (molecules, channels), in physical units.
+    """Examples and their labels: molecules with (molecules, channels) in physical units, or images with theirs.
 
-    Where several processes share a step, `total` is the number of molecules of all of them; this batch holds every
+    Where several processes share a step, `total` is the number of examples of all of them; this batch holds every
     n-th of them, n the number of processes, from its own rank on.
     """
 
-    x: Molecules
+    x: Any
     y: Tensor
     total: int
 
     def to(self, device: torch.device | str) -> Batch:
         return Batch(self.x.to(device), self.y.to(device), self.total)
+
+
+@runtime_checkable
+class Packed(Protocol):
+    """A data set that gives batches of any of its rows."""
+
+    def batch(self, rows: Tensor, total: int | None = None) -> Batch: ...
+
+    def by_size(self, rows: np.ndarray | Tensor) -> Tensor:
+        """Places in `rows`, in the order in which batches are the cheapest."""
 
 
 class PackedData:
@@ -81,7 +91,7 @@ class PackedData:
 class BatchPass:
     """One pass over given rows, as often as it is iterated."""
 
-    def __init__(self, data: PackedData, chunks: Sequence[Tensor]) -> None:
+    def __init__(self, data: Packed, chunks: Sequence[Tensor]) -> None:
         self.data, self.chunks = data, chunks
 
     def __len__(self) -> int:
@@ -98,9 +108,9 @@ class BatchStream:
     permutation of the rows, so a run resumed at step s sees what an unbroken one sees.
 
     Args:
-        data: the molecules.
+        data: the examples.
         rows: the training rows; one that is there twice comes twice per epoch.
-        size: molecules per batch; the last batch of an epoch may be smaller, none is dropped.
+        size: examples per batch; the last batch of an epoch may be smaller, none is dropped.
         seed: of the permutations.
         start: called when iteration begins, gives the first step.
         rank: of this process, which takes rows rank, rank + processes, ... of each batch.
@@ -109,7 +119,7 @@ class BatchStream:
 
     def __init__(
         self,
-        data: PackedData,
+        data: Packed,
         rows: np.ndarray,
         size: int,
         seed: int,

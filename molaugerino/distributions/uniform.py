@@ -38,6 +38,7 @@ class AlgebraUniform(GroupDistribution):
             translations are counted to the cube of this half-width.
         strain: largest half-width of scales, shears and other changes of shape, as the logarithm
             of a factor; their nats are counted to it.
+        length: the unit of the points, for `describe`.
 
     Raises:
         UserError: for a width outside its range.
@@ -52,10 +53,15 @@ class AlgebraUniform(GroupDistribution):
     weights: Tensor
 
     def __init__(
-        self, group: Group | type[Group], width: float | Sequence[float] = 0.1, cap: float = 1.0, strain: float = 0.5
+        self,
+        group: Group | type[Group],
+        width: float | Sequence[float] = 0.1,
+        cap: float = 1.0,
+        strain: float = 0.5,
+        length: str = "angstrom",
     ) -> None:
         super().__init__()
-        self.group = as_group(group)
+        self.group, self.length = as_group(group), length
         kinds = [KINDS.get(axis[0], (axis, "log-scale")) for axis in self.group.axes]
         turning = torch.tensor([unit == "degree" for _, unit in kinds])
         turns = int(turning.sum())
@@ -110,6 +116,7 @@ class AlgebraUniform(GroupDistribution):
         for axis, w, cap, nats in zip(*columns, strict=True):
             what, unit = KINDS.get(axis[0], (axis, "log-scale"))
             scale = 180 / math.pi if unit == "degree" else 1.0
+            unit = self.length if unit == "angstrom" else unit
             lines.append(Extent(what, (axis,), scale * w, scale * w / 2, scale * cap, unit, nats))
         return lines
 

@@ -3,6 +3,7 @@
 from molaugerino.groups.affine import Affine as Affine
 from molaugerino.groups.base import Group as Group
 from molaugerino.groups.colours import colours as colours
+from molaugerino.groups.colours import hues as hues
 from molaugerino.groups.matrix import MatrixGroup as MatrixGroup
 from molaugerino.groups.matrix import aff2 as aff2
 from molaugerino.groups.matrix import aff3 as aff3

@@ -33,3 +33,9 @@ def colours() -> MatrixGroup:
     shifts[1] = -MIDDLE
     axes = ("brightness", "contrast", "saturation", "hue")
     return MatrixGroup(generators, shifts, "Colours", axes, orthonormal=False, log_volume=SO2.log_volume)
+
+
+def hues() -> MatrixGroup:
+    """exp(a H): the turn of colours about the greys by a radians alone, as in `colours`."""
+    n = torch.full((3,), 1 / math.sqrt(3), dtype=torch.float64)
+    return MatrixGroup(hat(n)[None], None, "Hues", ("hue",), orthonormal=False, log_volume=SO2.log_volume)

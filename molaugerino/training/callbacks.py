@@ -51,6 +51,7 @@ class ProgressLine(pl.Callback):
         parts = [f"loss {float(shown['loss']):.3f}"] if "loss" in shown else []
         errors = {name.removeprefix("mae/"): float(value) for name, value in shown.items() if name.startswith("mae/")}
         parts += [f"MAE {name} {value:.4g}" for name, value in errors.items()]
+        parts += [f"{name[6:]} {float(value):.3f}" for name, value in shown.items() if name.startswith("score/")]
         if module.objective is not None:
             parts += [f"{line.width:.3g} {line.unit}" for line in module.distribution.describe()]
         return "  ".join(parts)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import safetensors.torch
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -131,7 +132,7 @@ def package_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in ("molaugerino", *PACKAGES)}
 
 
-def save_model(folder: Path, augmented: Augmented, card: ModelCard) -> str:
+def save_model(folder: Path, augmented: Augmented, card: Any) -> str:
     """Write the tensors, then the card that vouches for them; returns the card's digest."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in augmented.state_dict().items()}
     weights = safetensors.torch.save(tensors)
@@ -148,22 +149,32 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 @cache
-def _form() -> Any:
-    return TypeAdapter(ModelCard)
+def _form(kind: type) -> Any:
+    return TypeAdapter(kind)
 
 
-def load_card(folder: Path) -> tuple[ModelCard, str]:
+Card = TypeVar("Card")
+
+
+def load_card(folder: Path, kind: type[Card]) -> tuple[Card, str]:
     """The card of a saved model and the sha256 that its tensors must have.
 
+    Args:
+        folder: of the model.
+        kind: of card.
+
     Raises:
-        UserError: where the file is missing, damaged, changed, of a later version, or holds what no card can.
+        UserError: where the file is missing, damaged, changed, of a later version, or holds what no such card can.
     """
     content = _read_card(folder)
     path = folder / CONFIG
+    if ("task" in content) == (kind is ModelCard):
+        is_, wanted = ("images", "molecules") if "task" in content else ("molecules", "images")
+        raise UserError(f"{folder} is a model of {is_}, and a model of {wanted} is needed here; give one")
     weights_sha256 = content.pop("weights_sha256", None)
     del content["config_sha256"]
     try:
-        card = _form().validate_json(json.dumps(content))
+        card = _form(kind).validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "content"
@@ -173,6 +184,11 @@ def load_card(folder: Path) -> tuple[ModelCard, str]:
     if not isinstance(weights_sha256, str):
         raise UserError(f"{path} does not vouch for {WEIGHTS}: weights_sha256 is missing; train again")
     return card, weights_sha256
+
+
+def is_of_images(folder: Path) -> bool:
+    """Whether a saved model is one of images."""
+    return "task" in _read_card(folder)
 
 
 def card_digest(folder: Path) -> str:
@@ -202,13 +218,17 @@ def _read_card(folder: Path) -> dict[str, Any]:
 
 
 def load_model(folder: str | Path) -> tuple[Augmented, ModelCard]:
-    """A saved model, in evaluation mode.
+    """A saved model of molecules, in evaluation mode.
 
     Raises:
         UserError: where a file is missing, damaged, changed, or does not fit the card.
     """
-    folder = Path(folder)
-    card, expected = load_card(folder)
+    return load_with(Path(folder), ModelCard, build)
+
+
+def load_with(folder: Path, kind: type[Card], make: Callable[[Card], Augmented]) -> tuple[Augmented, Card]:
+    """A saved model with its card, by what makes it anew from such a card."""
+    card, expected = load_card(folder, kind)
     path = folder / WEIGHTS
     try:
         data = path.read_bytes()
@@ -219,7 +239,7 @@ def load_model(folder: str | Path) -> tuple[Augmented, ModelCard]:
             f"{path} was changed or damaged after it was written (digest mismatch); restore it or train again"
         )
     try:
-        augmented = build(card)
+        augmented = make(card)
         augmented.load_state_dict(safetensors.torch.load(data))
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} does not hold the tensors that {CONFIG} describes: {error}") from None

@@ -14,7 +14,7 @@ from torch.func import functional_call
 from torch.optim.swa_utils import AveragedModel
 
 from molaugerino.augment import Augmented
-from molaugerino.config import LawConfig, OptimConfig
+from molaugerino.config import ImageLawConfig, LawConfig, OptimConfig
 from molaugerino.datasets import Batch
 from molaugerino.distributions import GroupDistribution, HaarBall
 from molaugerino.errors import UserError
@@ -23,7 +23,7 @@ from molaugerino.training.objective import Losses, Objective, Weights
 from molaugerino.training.optimiser import Muon, Together, hidden_matrices
 from molaugerino.training.schedule import Schedule
 
-NOISE, BUDGET, TURNS = 1, 2, 3  # independent streams of random numbers
+NOISE, BUDGET, TURNS, DROPOUT = 1, 2, 3, 4  # independent streams of random numbers
 
 
 def stream(seed: int, purpose: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -61,7 +61,7 @@ class TrainingModule(pl.LightningModule):
         budget: Callable[[int], list[Batch]],
         schedule: Schedule,
         optim: OptimConfig,
-        law: LawConfig,
+        law: LawConfig | ImageLawConfig,
         seed: int,
         consistency: float | None = None,
     ) -> None:
@@ -74,6 +74,7 @@ class TrainingModule(pl.LightningModule):
         self.averaged = AveragedModel(augmented.model, multi_avg_fn=self._average).requires_grad_(False)
         self.augmented.distribution.requires_grad_(objective is not None)
         self._drawn: tuple[int, Tensor, Affine] | None = None
+        self.drops = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in augmented.model.modules())
         self.moves = objective is not None or any(bool(p.any()) for p in augmented.distribution.parameters())
 
     @property
@@ -206,6 +207,8 @@ class TrainingModule(pl.LightningModule):
         if self.processes > 1 and self.schedule.seconds is not None:  # one clock, or they would stop at different steps
             spent = float(self.trainer.strategy.reduce(torch.tensor(spent, device=self.device), reduce_op="mean"))
         self.schedule.spent = spent
+        if self.drops:  # what is dropped is a function of the step, so that nothing needs to be stored to resume
+            torch.manual_seed(stream(self.seed + self.global_rank, DROPOUT, self.global_step).initial_seed())
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         self.averaged.update_parameters(self.augmented.model)
@@ -303,7 +306,5 @@ class TrainingModule(pl.LightningModule):
     def result(self) -> Augmented:
         """The averaged weights under the law, ready to evaluate."""
         source = self.augmented
-        final = Augmented(
-            self.averaged.module, source.distribution, source.input, source.output, eval_copies=source.eval_copies
-        )
-        return final.eval()
+        options = {"eval_copies": source.eval_copies, "reduce": source.reduce}
+        return Augmented(self.averaged.module, source.distribution, source.input, source.output, **options).eval()

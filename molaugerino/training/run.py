@@ -12,17 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 from rich.console import Console
 
-from molaugerino.config import TrainConfig, to_toml
-from molaugerino.datasets import NAMES, BatchStream, World, save_split
+from molaugerino.config import ImageConfig, TrainConfig, to_toml
+from molaugerino.datasets import NAMES, BatchStream, Split, World, save_split
 from molaugerino.errors import UserError
 from molaugerino.files import make_folder, write_atomic
 from molaugerino.training.calibration import calibrate, coverage_rows, covered
@@ -44,6 +45,26 @@ CHECKPOINT_EVERY = 100  # updates of the law
 VALIDATE_EVERY = 500  # steps, at least
 VALIDATION = 0.02  # of the time of a run, at most; an update of the weights takes three passes
 NAMED = 3  # targets in the name of a run's folder
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """What a run trains on, molecules or images: named, checked by a digest, split; `epoch` is the rows of one pass."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def checksum(self) -> str: ...
+
+    @property
+    def packed(self) -> Any: ...
+
+    @property
+    def split(self) -> Split: ...
+
+    @property
+    def epoch(self) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -92,7 +113,7 @@ def train(
     module = make_module(config, card, data)
     folder = config.resume or Path()
     if first and config.resume is None:
-        folder = new_folder(config)  # last: a mistake leaves no folder
+        folder = new_folder(config.out, stem_of(config))  # last: a mistake leaves no folder
         save_split(data.split, folder / SPLITS, data.loaded.id)
         split = str(Path(config.split).resolve()) if config.split and config.split.endswith(".npz") else config.split
         init = config.init
@@ -126,7 +147,7 @@ def conclude(module: TrainingModule, config: TrainConfig, data: RunData, card: M
     return Run(folder, law, results, coverage_rows(card, held))
 
 
-def refuse_used(config: TrainConfig) -> None:
+def refuse_used(config: TrainConfig | ImageConfig) -> None:
     """No run is overwritten, and a finished one is not resumed."""
     out, resumed = config.out, config.resume
     if out is not None and any(os.path.exists(out / name) for name in (CONFIG, SETTINGS)):
@@ -135,7 +156,7 @@ def refuse_used(config: TrainConfig) -> None:
         raise UserError(f"the run in {resumed} is finished; start a longer one with --config {resumed / SETTINGS}")
 
 
-def refuse_processes(config: TrainConfig) -> None:
+def refuse_processes(config: TrainConfig | ImageConfig) -> None:
     """A GPU for each process, where there are GPUs at all; and no objective that needs the whole batch in one place."""
     local, computers = layout(config.devices)
     if config.objective == "hypergradient" and local * computers > 1:
@@ -144,17 +165,22 @@ def refuse_processes(config: TrainConfig) -> None:
         raise UserError(f"--devices asks for {local} GPUs, this machine has {torch.cuda.device_count()}")
 
 
-def new_folder(config: TrainConfig) -> Path:
-    """--out, or a folder under ./runs named after the task and the time, never one that another run has taken."""
-    if config.out is not None:
-        make_folder(config.out)
-        return config.out
-    make_folder(RUNS)
+def stem_of(config: TrainConfig) -> str:
+    """What a run's folder is called: data, task and augmentation."""
     names = config.target or (World(config.world).label,)
     labels = "-".join(names) if len(names) <= NAMED else f"{len(names)}-targets"
     labels = labels.replace("/", "_")
     source = Path(config.data[0]).stem + (f"-and-{len(config.data) - 1}-more" if config.data[1:] else "")
-    stem = f"{source}-{labels}-{config.augment}-{datetime.now():%Y%m%d-%H%M%S}"
+    return f"{source}-{labels}-{config.augment}"
+
+
+def new_folder(out: Path | None, stem: str) -> Path:
+    """--out, or a folder under ./runs named after the task and the time, never one that another run has taken."""
+    if out is not None:
+        make_folder(out)
+        return out
+    make_folder(RUNS)
+    stem = f"{stem}-{datetime.now():%Y%m%d-%H%M%S}"
     k = 1
     while True:
         folder = RUNS / (stem if k == 1 else f"{stem}-{k}")
@@ -181,7 +207,7 @@ def _quiet() -> Iterator[None]:
 
 
 def make_trainer(
-    config: TrainConfig, steps: int | None, valid: int, callbacks: list[pl.Callback], folder: Path
+    config: TrainConfig | ImageConfig, steps: int | None, valid: int, callbacks: list[pl.Callback], folder: Path
 ) -> pl.Trainer:
     """Lightning's loop, on a GPU where there is one, on several processes where they are asked for.
 
@@ -216,8 +242,8 @@ def make_trainer(
 
 def fit(
     module: TrainingModule,
-    config: TrainConfig,
-    data: RunData,
+    config: TrainConfig | ImageConfig,
+    data: Trainable,
     folder: Path,
     console: Console,
     pause: float,
@@ -227,11 +253,11 @@ def fit(
     checkpoint = folder / CHECKPOINT
     resuming = config.resume is not None and checkpoint.exists()
     if resuming:
-        if read_checkpoint(checkpoint)["data_sha256"] != data.loaded.checksum:  # before Lightning wraps what is wrong
-            raise UserError(f"{data.loaded.name} changed since {folder} was begun; restore the data or start a new run")
+        if read_checkpoint(checkpoint)["data_sha256"] != data.checksum:  # before Lightning wraps what is wrong
+            raise UserError(f"{data.name} changed since {folder} was begun; restore the data or start a new run")
         if is_first():
             set_aside_metrics(folder)
-    keeper = Keeper(folder, CHECKPOINT_EVERY * config.law.every, data.loaded.checksum, pause)
+    keeper = Keeper(folder, CHECKPOINT_EVERY * config.law.every, data.checksum, pause)
     callbacks: list[pl.Callback] = [keeper, ProgressLine(console), *others]
     if config.optim.patience is not None:
         callbacks.append(EarlyStop(config.optim.patience))

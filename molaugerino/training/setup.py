@@ -14,11 +14,12 @@ from torch import Tensor
 
 from molaugerino import paper
 from molaugerino.augment import Augmented
-from molaugerino.config import DEFAULT_MINUTES, Augmentation, ModelName, TrainConfig
+from molaugerino.config import DEFAULT_MINUTES, Augmentation, ImageConfig, LawConfig, ModelName, TrainConfig
 from molaugerino.datasets import (
     COMMUNITY,
     Batch,
     MoleculeSet,
+    Packed,
     PackedData,
     Split,
     Target,
@@ -76,6 +77,14 @@ class RunData:
     train: np.ndarray
     epoch: np.ndarray
     undetermined: int
+
+    @property
+    def name(self) -> str:
+        return self.loaded.name
+
+    @property
+    def checksum(self) -> str:
+        return self.loaded.checksum
 
 
 def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
@@ -264,7 +273,7 @@ def make_metrics(targets: list[Target]) -> Callable[[Tensor, Tensor], dict[str, 
     return metrics
 
 
-def make_objective(config: TrainConfig, constant_loss: float) -> Objective | None:
+def make_objective(config: TrainConfig | ImageConfig, constant_loss: float) -> Objective | None:
     """What --objective names, None where the law is not learned."""
     if config.augment == "paper":
         return PublishedReward()
@@ -275,30 +284,30 @@ def make_objective(config: TrainConfig, constant_loss: float) -> Objective | Non
         "budget": lambda: LossBudget(constant_loss),
         "kl": lambda: DivergencePrice(strength),
         "norm": lambda: NormPrice(strength),
-        "entropy": lambda: EntropyBand(*config.law.band),
+        "entropy": lambda: EntropyBand(*cast(LawConfig, config.law).band),
         "hypergradient": HyperGradient,
     }
     return makers[config.objective]()
 
 
-def make_schedule(config: TrainConfig, steps_per_epoch: int) -> Schedule:
+def make_schedule(config: TrainConfig | ImageConfig, steps_per_epoch: int) -> Schedule:
     steps = config.steps if config.epochs is None else config.epochs * steps_per_epoch
     minutes = config.minutes if config.minutes is not None or steps is not None else DEFAULT_MINUTES
     return Schedule(steps, None if minutes is None else 60 * minutes, config.optim.warmup)
 
 
-def budget_batches(data: RunData, seed: int) -> Callable[[int], list[Batch]]:
-    """Measurement k: molecules kept from weight updates, cycled through in a seeded order, small ones and large ones.
+def budget_batches(split: Split, packed: Packed, seed: int) -> Callable[[int], list[Batch]]:
+    """Measurement k: examples kept from weight updates, cycled through in a seeded order, small ones and large ones.
 
     Two batches by size, because padding all to the longest would cost twice as much.
     """
-    rows = np.random.default_rng((seed, 0)).permutation(data.split.budget)
+    rows = np.random.default_rng((seed, 0)).permutation(split.budget)
     size = min(BUDGET_BATCH, len(rows))
 
     def batches(k: int) -> list[Batch]:
         taken = torch.from_numpy(np.take(rows, range(k * size, (k + 1) * size), mode="wrap"))
-        by_size = taken[data.packed.by_size(taken)]
-        return [data.packed.batch(half) for half in by_size.chunk(2)]
+        by_size = taken[packed.by_size(taken)]
+        return [packed.batch(half) for half in by_size.chunk(2)]
 
     return batches
 
@@ -340,7 +349,7 @@ def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> Training
     law = replace(config.law, every=1, lr=paper.LR) if config.augment == "paper" else config.law
     steps_per_epoch = -(-len(data.epoch) // config.optim.batch)
     schedule = make_schedule(config, steps_per_epoch)
-    budget = budget_batches(data, config.seed)
+    budget = budget_batches(data.split, data.packed, config.seed)
     metrics, seed = make_metrics(data.targets), config.seed
     return TrainingModule(
         augmented, objective, loss, metrics, budget, schedule, config.optim, law, seed, config.consistency

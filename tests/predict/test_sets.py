@@ -120,12 +120,12 @@ def test_mistakes(arguments, message, capsys, tmp_path, monkeypatch):
 def test_training_molecules_are_known_again_in_the_original_file(small_npz, tiny_config, tmp_path, monkeypatch):
     """A model of a prepared folder is not tested on what trained it, when it is given the file that it came from."""
     from molaugerino.datasets import save_prepared, trained_ids
-    from molaugerino.training.checkpoint import load_card
+    from molaugerino.training.checkpoint import ModelCard, load_card
     from molaugerino.training.folder import molecules_to_test
 
     save_prepared(open_data(str(small_npz)), tmp_path / "made")
     run = train(tiny_config(tmp_path / "run", data=(str(tmp_path / "made"),)))
-    card, _ = load_card(run.folder)
+    card, _ = load_card(run.folder, ModelCard)
     molecules, rows = molecules_to_test(run.folder, card, [str(small_npz)])
     assert 0 < len(rows) < len(molecules)
     assert not np.isin(molecules.id[rows], trained_ids(run.folder / "splits.npz")).any()

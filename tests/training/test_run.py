@@ -24,7 +24,7 @@ from molaugerino.errors import UserError
 from molaugerino.predict import Predictor
 from molaugerino.training.checkpoint import load_model
 from molaugerino.training.evaluation import evaluate
-from molaugerino.training.run import new_folder, train
+from molaugerino.training.run import new_folder, stem_of, train
 from tests.conftest import archive
 
 
@@ -307,7 +307,7 @@ class TestRefusals:
 
     def test_runs_of_the_same_second_get_folders_of_their_own(self, small_npz, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        folders = {new_folder(TrainConfig(data=(str(small_npz),))) for _ in range(5)}
+        folders = {new_folder(None, stem_of(TrainConfig(data=(str(small_npz),)))) for _ in range(5)}
         assert len(folders) == 5
 
     def test_a_damaged_checkpoint(self, tiny_config, tmp_path):

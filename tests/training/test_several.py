@@ -13,7 +13,7 @@ from molaugerino.config import NetConfig, TrainConfig
 from molaugerino.datasets import load_npz, open_joined
 from molaugerino.datasets.targets import Target
 from molaugerino.errors import UserError
-from molaugerino.training.checkpoint import load_card
+from molaugerino.training.checkpoint import ModelCard, load_card
 from molaugerino.training.defaults import resolved
 from molaugerino.training.folder import molecules_to_test
 from molaugerino.training.run import train
@@ -138,7 +138,7 @@ def test_from_files_to_a_table(files, tmp_path):
     cells = {(r.target, r.method, r.frames, r.copies): r for r in run.results}
     data = load_npz(files[1])
     assert all(np.isfinite(r.mae) for r in run.results)
-    card, _ = load_card(run.folder)
+    card, _ = load_card(run.folder, ModelCard)
     molecules, rows = molecules_to_test(run.folder, card)
     values = molecules.values(next(t for t in card.targets if t.method == "two"))[rows]
     assert cells["gap", "two", "stored", 1].n == np.isfinite(values).sum() < len(rows)
@@ -154,7 +154,7 @@ def test_from_files_to_a_table(files, tmp_path):
 def test_what_was_trained_on_is_never_tested(files, tmp_path):
     """Whichever of its files, in whichever order, a run is tested on."""
     run = train(settings(files, tmp_path / "run"))
-    card, _ = load_card(run.folder)
+    card, _ = load_card(run.folder, ModelCard)
     with np.load(run.folder / "splits.npz") as archive:
         seen = np.concatenate([archive[f"{part}_id"] for part in ("train", "budget", "valid")])
     for sources in (files, files[::-1], files[:1], files[1:]):

@@ -1,25 +1,15 @@
-"""Settings: one frozen dataclass per verb, filled from the command line; those of a training also from a TOML file."""
+"""Settings of a training on molecules."""
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import tomli_w
-from tyro.conf import Positional, arg
+from tyro.conf import arg
 
+from molaugerino.config.shared import optional
 from molaugerino.errors import UserError
-
-DEFAULT_MINUTES = 4.0
-
-
-def _optional(shown: str, default: str) -> Any:
-    """How a setting that may be left out appears in --help."""
-    return arg(metavar=shown, help_behavior_hint=f"(default: {default})")
-
 
 ModelName = Literal[
     "point-transformer",
@@ -47,7 +37,7 @@ ATTENTIVE = (
 class NetConfig:
     """The network's shape; each takes what it uses."""
 
-    width: Annotated[int, _optional("INT", "64; 96 for vector-transformer")] = 0
+    width: Annotated[int, optional("INT", "64; 96 for vector-transformer")] = 0
     """Features per atom."""
     depth: int = 4
     """Blocks, or rounds of messages."""
@@ -86,7 +76,7 @@ class OptimConfig:
     balance: float = 1.0
     """How far scarce labels are brought up: a molecule comes r^balance times per epoch, r how much rarer its rarest
     label is than a complete one. 1: all labels come about equally often; 0: every molecule comes once."""
-    patience: Annotated[int | None, _optional("N", "never")] = None
+    patience: Annotated[int | None, optional("N", "never")] = None
     """Stop, and go back to the best weights, after this many validations without improvement."""
 
 
@@ -97,11 +87,11 @@ class LawConfig:
     family: Literal["ball", "gaussian", "swing-twist", "igso", "box"] = "ball"
     """ball, igso: one width for all rotations. gaussian: a full covariance of rotations, and one of shifts, which can
     single out any axis. swing-twist: one axis, a width about it and one away from it. box: a width per coordinate."""
-    mirror: Annotated[float | None, _optional("P", "no reflections")] = None
+    mirror: Annotated[float | None, optional("P", "no reflections")] = None
     """Learn whether to reflect, too: the probability of the inversion at the start."""
     conditional: bool = False
     """Let the widths depend on the molecule, through a small network of its atoms."""
-    strength: Annotated[float | None, _optional("FLOAT", "0.01")] = None
+    strength: Annotated[float | None, optional("FLOAT", "0.01")] = None
     """Weight of the objectives norm and kl; the others need none."""
     band: tuple[float, float] = (0.5, 1.5)
     """Between which nats to the widest law the objective entropy keeps the law."""
@@ -138,7 +128,7 @@ class TrainConfig:
     target: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: gap, or the label of the world)")] = ()
     """What to predict: one or more labels of the data, learned together; dipole is a vector, dipole_x its x component.
     A label by several methods is several targets; gap@METHOD is one of them."""
-    split: Annotated[str | None, _optional("SPLIT", "random; graph where several files are joined")] = None
+    split: Annotated[str | None, optional("SPLIT", "random; graph where several files are joined")] = None
     """random, graph (molecules of one graph stay together), scaffold, one of the community's splits of QM9 (dimenet,
     torchmd: 110k/10k/rest; cormorant: 100,000/17,748/13,083), or a .npz file, such as splits.npz of another run."""
     model: ModelName | Literal["auto"] = "auto"
@@ -155,7 +145,7 @@ class TrainConfig:
     """What decides how wide the law becomes. budget: as wide as costs a twentieth of the loss, nothing to tune.
     kl, norm: a fixed price on nats to the widest law, or on the norm of the widths (Augerino's). entropy: nats kept in
     a band. hypergradient: what lowers the loss of molecules kept from training, one step ahead."""
-    consistency: Annotated[float | None, _optional("WEIGHT", "none")] = None
+    consistency: Annotated[float | None, optional("WEIGHT", "none")] = None
     """Weight of a second loss, between predictions for a molecule and for the same molecule turned at random, turned
     back: symmetry by training, with any network. One pass more per step."""
     world: Literal["none", "field", "two-fields", "slab", "pseudoscalar"] = "none"
@@ -165,30 +155,30 @@ class TrainConfig:
     """Seed of the field's direction, and of the places above the slab."""
     frames: Literal["stored", "principal", "random"] = "stored"
     """Orientation of each molecule: as in the file, along its principal axes, or one random rotation each."""
-    geometry: Annotated[Literal["given", "mmff"] | None, _optional("{given,mmff}", "mmff where the file has it")] = None
+    geometry: Annotated[Literal["given", "mmff"] | None, optional("{given,mmff}", "mmff where the file has it")] = None
     """Positions to train on: those given, or the MMFF94 ones, which predict will feed."""
-    minutes: Annotated[float | None, _optional("M", "4, unless epochs or steps are given")] = None
+    minutes: Annotated[float | None, optional("M", "4, unless epochs or steps are given")] = None
     """Training time."""
-    epochs: Annotated[int | None, _optional("E", "as many as the time allows")] = None
+    epochs: Annotated[int | None, optional("E", "as many as the time allows")] = None
     """Passes over the training molecules."""
-    steps: Annotated[int | None, _optional("S", "as many as the time allows")] = None
+    steps: Annotated[int | None, optional("S", "as many as the time allows")] = None
     """Weight updates."""
-    init: Annotated[str | None, _optional("NAME|DIR", "random weights")] = None
+    init: Annotated[str | None, optional("NAME|DIR", "random weights")] = None
     """Start from the weights of a trained model: one that comes with molaugerino, latest, or a folder. Of one that
     predicts other targets, all but the last layers."""
     seed: int = 0
     """Seed of weights, order and noise; with steps or epochs it fixes every bit, given the CPU and its threads."""
     split_seed: int = 0
     """Seed of the split into training, validation and test molecules, and of random frames."""
-    out: Annotated[Path | None, _optional("DIR", "a new one under ./runs")] = None
+    out: Annotated[Path | None, optional("DIR", "a new one under ./runs")] = None
     """Folder of the run."""
     devices: int = 1
     """Processes that share a step, each on its own GPU or on the CPU. torchrun sets it, on several computers, too."""
     precision: Literal["auto", "32", "bf16"] = "auto"
     """bf16: matrix products of the network in bfloat16, geometry and units in float32. auto: on a GPU that has it."""
-    resume: Annotated[Path | None, _optional("DIR", "start anew")] = None
+    resume: Annotated[Path | None, optional("DIR", "start anew")] = None
     """Go on with an interrupted run in this folder; every other setting comes from there."""
-    config: Annotated[Path | None, _optional("FILE", "none")] = None
+    config: Annotated[Path | None, optional("FILE", "none")] = None
     """TOML file of settings, such as the config.toml of another run; the command line overrides it."""
     net: NetConfig = field(default_factory=NetConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -251,190 +241,3 @@ class TrainConfig:
             raise UserError(
                 "the law cannot start beyond its widest: --law.rotation <= 180 and --law.translation <= --law.cap"
             )
-
-
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Test errors of a trained model, on stored and on random frames, with one pass and averaged over its law, and how
-    often its intervals hold the label."""
-
-    run: Annotated[Positional[str], arg(metavar="NAME|DIR")]
-    """Folder of a trained model, a model that comes with molaugerino, or latest."""
-    data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: the test molecules of the run)")] = ()
-    """As for train: all their molecules of known elements, without those that the run has seen."""
-    method: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: as the files say)")] = ()
-    """As for train: level of theory of the labels of --data."""
-    copies: int = 16
-    """Elements of the law to average over."""
-    format: Literal["table", "json"] = "table"
-    """How to print."""
-
-
-@dataclass(frozen=True)
-class DiscoverConfig:
-    """Which transformations the label of a trained model allows: kept, broken or undecided, with the evidence.
-
-    Prints a table and writes discovery.json and discovery.png.
-    """
-
-    run: Annotated[Positional[Path], arg(metavar="DIR")]
-    """Folder of a run with a learned law."""
-    data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: the test molecules of the run)")] = ()
-    """As for train: molecules to test on, without those that the run has seen."""
-    method: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: as the files say)")] = ()
-    """As for train: level of theory of the labels of --data."""
-    molecules: int = 1000
-    """How many of them to test, at most."""
-    out: Annotated[Path | None, _optional("DIR", "the folder of the run")] = None
-    """Where discovery.json and discovery.png go."""
-    format: Literal["table", "json"] = "table"
-    """How to print."""
-
-
-@dataclass(frozen=True)
-class PredictConfig:
-    """Predict properties of molecules, with intervals, and whether the model knows molecules of their kind.
-
-    One row per molecule, whatever happens: status says why a row has no number.
-    """
-
-    input: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT ...", help_behavior_hint="(default: -)")] = ()
-    """SMILES, or .smi, .txt, .csv, .sdf, .xyz or .extxyz files; - or nothing reads SMILES from standard input."""
-    checkpoint: str = "qm9-mmff"
-    """A model that comes with molaugerino (qm9-mmff), the folder of a trained one, or latest, the newest finished run
-    under ./runs."""
-    target: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: all)")] = ()
-    """Which of the model's targets to report."""
-    geometry: Annotated[
-        Literal["given", "mmff", "xtb"] | None, _optional("{given,mmff,xtb}", "what the model was trained on")
-    ] = None
-    """Positions to predict at: those of the file, ETKDGv3 + MMFF94 ones made from the bonds, or the nearest minimum of
-    GFN2-xTB (needs the extra [xtb])."""
-    isomers: int = 4
-    """Of a SMILES that leaves stereochemistry open so many isomers, at most, are predicted and averaged."""
-    conformers: int = 1
-    """Conformers made of each isomer."""
-    weights: Literal["lowest", "boltzmann"] = "lowest"
-    """The conformer of lowest energy, or their average at 298.15 K."""
-    level: float = 0.9
-    """How often the interval should hold the true value."""
-    jobs: int = 1
-    """Processes that make geometries."""
-    column: str = "smiles"
-    """Column of a .csv file that holds the SMILES (upper or lower case)."""
-    format: Annotated[
-        Literal["table", "csv", "json", "parquet"] | None,
-        _optional("{table,csv,json,parquet}", "by the suffix of --out, else a table"),
-    ] = None
-    """How to print; parquet needs the extra [parquet]."""
-    out: Annotated[Path | None, _optional("FILE", "print")] = None
-    """File to write instead of printing."""
-    plot: Annotated[Path | None, _optional("FILE", "none")] = None
-    """Picture of the molecules with their values, .png or .svg."""
-    strict: bool = False
-    """Exit with an error where any row has no number."""
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Prepare a data set, once: fetch a public one, or make MMFF94 geometries for one of your own.
-
-    fetch qm9: 130,831 molecules of H, C, N, O and F with 19 properties by B3LYP/6-31G(2df,p), 86 MB to fetch; then
-    train with --data qm9. An interrupted download goes on where it broke off. Where there is no network, fetch
-    dsgdb9nsd.xyz.tar.bz2 and uncharacterized.txt elsewhere, put them side by side, and give --from-file.
-
-    mmff DATA ... --out DIR: geometries as predict makes them, beside those given, so that a model learns from what it
-    will be fed. Stereochemistry is that of the given geometry. Molecules that get none are left out. An interrupted
-    call goes on where it broke off.
-    """
-
-    action: Annotated[Positional[Literal["fetch", "mmff"]], arg(metavar="{fetch,mmff}")]
-    """What to do."""
-    name: Annotated[Positional[tuple[str, ...]], arg(metavar="qm9 | DATA ...")]
-    """fetch: qm9. mmff: data sets or files, as for train."""
-    from_file: Annotated[Path | None, _optional("FILE", "fetch it")] = None
-    """fetch: archive on this computer, with uncharacterized.txt beside it."""
-    out: Annotated[Path | None, _optional("DIR", "$MOLAUGERINO_DATA/qm9, else ~/.cache/molaugerino/qm9")] = None
-    """Folder to prepare; mmff needs it."""
-    jobs: int = 1
-    """mmff: processes."""
-
-    def __post_init__(self) -> None:
-        if self.action == "fetch" and self.name != ("qm9",):
-            raise UserError(f"molaugerino data fetch knows qm9, got {' '.join(self.name)}")
-        if self.action == "mmff" and (self.out is None or self.from_file is not None or not self.name):
-            raise UserError("molaugerino data mmff takes data sets and --out DIR, the folder to prepare")
-        if not 1 <= self.jobs <= 1024:
-            raise UserError(f"--jobs must lie between 1 and 1024, got {self.jobs}")
-
-
-@dataclass(frozen=True)
-class BenchmarkConfig:
-    """Train by a recipe, test, and show the error beside published ones.
-
-    A recipe is a TOML file of settings of train. The run and result.json, with versions and device, go to a folder.
-    """
-
-    suite: Annotated[Positional[Literal["qm9"]], arg(metavar="qm9")]
-    """What to benchmark: qm9."""
-    recipe: Annotated[str | None, _optional("NAME", "list them")] = None
-    """Name of a recipe that comes with molaugerino, or a TOML file."""
-    data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: as the recipe says)")] = ()
-    """Data sets, as for train."""
-    minutes: Annotated[float | None, _optional("M", "as the recipe says")] = None
-    """Training time instead of the recipe's."""
-    steps: Annotated[int | None, _optional("S", "as the recipe says")] = None
-    """Weight updates instead of the recipe's length."""
-    seed: int = 0
-    """Seed of weights, order and noise."""
-    out: Annotated[Path | None, _optional("DIR", "runs/qm9-RECIPE-SEED")] = None
-    """Folder of the run and its result."""
-    resume: bool = False
-    """Go on where the run in that folder was interrupted; start it where there is none."""
-    piece: Annotated[float | None, _optional("M", "to the end")] = None
-    """Stop after this many minutes, to go on with --resume."""
-
-    def __post_init__(self) -> None:
-        for name in ("minutes", "steps", "piece"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise UserError(f"--{name} must be positive, got {value}")
-        if self.minutes is not None and self.steps is not None:
-            raise UserError("give one of --minutes and --steps")
-
-
-def to_toml(config: TrainConfig) -> str:
-    """The settings as TOML, None left out (TOML has no null)."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {k: plain(v) for k, v in value.items() if v is not None}
-        return str(value) if isinstance(value, Path) else list(value) if isinstance(value, tuple) else value
-
-    return tomli_w.dumps(plain(asdict(config)))
-
-
-def toml_arguments(path: Path, leave_out: Sequence[str] = ()) -> list[str]:
-    """A TOML file as command-line arguments, so that one parser checks both."""
-    try:
-        table = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a TOML file: {error}") from None
-    return _arguments({key: value for key, value in table.items() if f"--{key}" not in leave_out}, "--")
-
-
-def _arguments(table: Mapping[str, Any], prefix: str) -> list[str]:
-    arguments: list[str] = []
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            arguments += _arguments(value, f"{prefix}{key}.")
-        elif isinstance(value, bool):
-            head, _, name = f"{prefix}{key}"[2:].rpartition(".")
-            dotted = f"{head}." if head else ""
-            arguments.append(f"--{dotted}{'' if value else 'no-'}{name}")
-        else:
-            values = value if isinstance(value, list) else [value]
-            arguments += [f"{prefix}{key}", *map(str, values)]
-    return arguments

@@ -1,0 +1,143 @@
+"""Laws learned from images, against the extent that is right: every task, three seeds.
+
+    python benchmarks/images.py [--parts laws prices digits segment paper] [--seeds 0 1 2] [--steps 1500] [--mnist DIR]
+
+1. laws: the tasks whose right half-width is known, by the loss budget with its numbers as they are; `angle` beside a
+   network without augmentation.
+2. prices: the same tasks at fixed prices 1e-3, 1e-2 and 1e-1 of the norm of the widths: how far each overshoots.
+3. digits: rotated digits, none / fixed / learned from 1, 4 and 16 copies, and the same for upright digits.
+4. segment: scenes, orientation a part of the classes or not, none / fixed / learned.
+5. paper: Augerino as published, on rotated digits and two icons, for as many steps.
+
+The digits are those of --mnist, 6,000 of them, else the embedded ones. Runs that are already in results/images.json are
+kept. Times are those of this machine, in processor minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from record import Job, gather, provenance
+from rich.console import Console
+
+from molaugerino.config import ImageConfig, ImageLawConfig
+from molaugerino.tasks import TASKS
+from molaugerino.training.images import (
+    evaluation_copies,
+    load_image_model,
+    open_image_data,
+    predictions,
+    train_images,
+)
+
+KNOWN = ("two-icons", "touching-ranges", "angle", "hue")
+PRICES = (1e-3, 1e-2, 1e-1)
+COPIES = (1, 4, 16)
+ANGLES = 24
+DIGITS = 6000
+PARTS = ("laws", "prices", "digits", "segment", "paper")
+
+
+def settings(part: str, mnist: str | None) -> list[dict[str, Any]]:
+    """What tells the runs of a part from each other."""
+    if part == "laws":
+        runs: list[dict[str, Any]] = [{"task": name} for name in KNOWN]
+        return [*runs, {"task": "angle", "augment": "none"}]
+    if part == "prices":
+        return [{"task": name, "objective": "norm", "strength": price} for name in KNOWN for price in PRICES]
+    if part == "digits":
+        each = [{"task": "rotmnist", "augment": a} for a in ("none", "fixed", "learned")]
+        return [run | {"data": mnist} for run in (*each, {"task": "upright"})]
+    if part == "segment":
+        return [{"task": t, "augment": a} for t in ("segment", "segment-free") for a in ("none", "fixed", "learned")]
+    return [{"task": "rotmnist", "augment": "paper", "data": mnist}, {"task": "two-icons", "augment": "paper"}]
+
+
+def run(made: dict[str, Any], seed: int, steps: int) -> dict[str, Any]:
+    law = ImageLawConfig(strength=made.get("strength"))
+    options: dict[str, Any] = {key: made[key] for key in ("task", "augment", "objective", "data") if key in made}
+    if options.get("data") is not None:
+        options["images"] = DIGITS
+    with tempfile.TemporaryDirectory() as scratch:
+        config = ImageConfig(**options, seed=seed, split_seed=seed, steps=steps, law=law, out=Path(scratch) / "run")
+        begun = time.process_time()
+        finished = train_images(config, Console(quiet=True))
+        if finished is None:
+            raise KeyboardInterrupt
+        minutes = (time.process_time() - begun) / 60
+        augmented, card = load_image_model(finished.folder)
+        data = open_image_data(config)
+        found: dict[str, Any] = {"cpu_minutes": minutes, "law": finished.law, "right": TASKS[card.task].right}
+        found["results"] = [r._asdict() for r in finished.results]
+        found["data_name"] = data.name
+        if TASKS[card.task].kind == "classes" and TASKS[card.task].law == "rotation":
+            found["flatness"] = flatness(augmented, card.eval_copies, data)
+        if TASKS[card.task].kind == "classes":
+            y = data.packed.y[torch.from_numpy(data.split.test)]
+            wanted = evaluation_copies(augmented, card.eval_copies if card.augment != "none" else 1)
+            said = predictions(augmented, data.packed, data.split.test, wanted)
+            found["right_or_wrong"] = "".join(str(int(r)) for r in said.argmax(1) == y)  # to compare runs in pairs
+    return found
+
+
+@torch.no_grad()
+def flatness(augmented: Any, copies: int, data: Any) -> dict[str, float]:
+    """How the probability of the true class varies as test images are turned, averaged over the law.
+
+    The range over the circle, in the mean over the images and the largest of 90 % of them.
+    """
+    from molaugerino.groups import SO2
+
+    rows = torch.from_numpy(data.split.test[:200])
+    x, y = data.packed.x[rows], data.packed.y[rows]
+    elements = evaluation_copies(augmented, copies)
+    probabilities = []
+    for angle in torch.linspace(-math.pi, math.pi, ANGLES + 1)[:-1]:
+        turned = augmented.input.act(SO2.exp(angle.reshape(1, 1).expand(len(x), 1)), x, None)
+        said = augmented.reduce(augmented.each(turned, elements))
+        probabilities.append(said.softmax(1).gather(1, y.unsqueeze(1))[:, 0])
+    over = torch.stack(probabilities)
+    spread = over.max(0).values - over.min(0).values
+    mean = over.mean(1)
+    return {
+        "range_of_mean": float(mean.max() - mean.min()),
+        "mean_range": float(spread.mean()),
+        "range_of_90_percent": float(spread.quantile(0.9)),
+    }
+
+
+def say(found: dict[str, Any]) -> str:
+    parts = found["law"]["parts"]
+    widths = ", ".join(f"{part['width']:.3g} {part['unit']}" for part in parts.values())
+    best = found["results"][-1]["scores"]
+    made = " ".join(str(found[key]) for key in ("task", "augment", "objective", "strength") if found.get(key))
+    scores = ", ".join(f"{k} {v:.4g}" for k, v in best.items())
+    return f"{made} seed {found['seed']}: {widths}; {scores}; {found['cpu_minutes']:.1f} min"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", default=[*PARTS], choices=PARTS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--mnist", help="folder of MNIST")
+    options = parser.parse_args()
+    jobs: list[Job] = []
+    for part in options.parts:
+        for made in settings(part, options.mnist):
+            for seed in options.seeds:
+                named = {key: value for key, value in made.items() if key != "data"}
+                facts = {"part": part, **named, "seed": seed, "steps": options.steps}
+                jobs.append((facts, partial(run, made, seed, options.steps)))
+    gather("images", provenance(options.seeds), jobs, say)
+
+
+if __name__ == "__main__":
+    main()
