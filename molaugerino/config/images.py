@@ -68,7 +68,7 @@ class ImageConfig:
     unet: for a class per pixel. p4, p8: convolutions on the group of quarter or eighth turns, whose symmetry is
     fixed."""
     width: float = 0.25
-    """Factor on the widths of the network; 1 is the published size, for GPUs."""
+    """Factor on the widths of the network; 1 is the published size, for GPUs. An eighth does for icons."""
     augment: Literal["none", "fixed", "learned", "paper"] = "learned"
     """none: the network alone. fixed: the widest law. learned: found in training. paper: Augerino as published for
     images."""

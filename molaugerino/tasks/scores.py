@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_jaccard_index
 
-from molaugerino.datasets.images import IGNORED
+from molaugerino.datasets.image_sets import IGNORED
 
 BINS = 15  # of the calibration error
 LEAST = 1e-7  # probability, under a logarithm

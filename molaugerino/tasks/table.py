@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from molaugerino.config import LawKind, TaskName
 from molaugerino.datasets.icons import draw, hues, scenes
-from molaugerino.datasets.images import ImageSet, open_images
+from molaugerino.datasets.image_sets import ImageSet
+from molaugerino.datasets.images import open_images
 from molaugerino.errors import UserError
 from molaugerino.groups import SO2, T2, Affine, Scale
 from molaugerino.spaces import Action, Colour, Image, InputSpace, Invariant, Mask

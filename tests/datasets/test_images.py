@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from molaugerino.datasets import data_path, images
-from molaugerino.datasets.images import CAMVID, IGNORED, ImageSet, open_images
+from molaugerino.datasets.image_sets import IGNORED, ImageSet
+from molaugerino.datasets.images import CAMVID, open_images
 from molaugerino.errors import UserError
 
 RNG = np.random.default_rng(0)
