@@ -329,6 +329,65 @@ def geometry_shift_table(content: dict[str, Any]) -> str:
     return table(["model", "geometry", *units], rows)
 
 
+def half_width(run: dict[str, Any]) -> float:
+    """Of the first part of a law of images, in radians where it is an angle."""
+    part = next(p for name, p in run["law"]["parts"].items() if "rotation" in name or "hue" in name)
+    return math.radians(part["width"])
+
+
+def image_laws_table(content: dict[str, Any]) -> str:
+    """Half-widths learned against the right ones: by the loss budget, and at fixed prices."""
+    rows = []
+    tasks = dict.fromkeys(r["task"] for r in content["runs"] if r["part"] == "laws")
+    for task in tasks:
+        runs = [r for r in content["runs"] if r["task"] == task]
+        own = [r for r in runs if r["part"] == "laws" and "augment" not in r]
+        cells = [spread([half_width(r) for r in own], 3), f"{own[0]['right']:.3f}", score_of(own)]
+        for price in sorted({r["strength"] for r in runs if r["part"] == "prices"}):
+            priced = [r for r in runs if r["part"] == "prices" and r["strength"] == price]
+            cells.append(spread([half_width(r) for r in priced], 2))
+        rows.append([f"`{task}`", *cells, f"{mean(r['cpu_minutes'] for r in own):.1f}"])
+    header = ["task", "half-width, rad", "right", "test score", "at price 0.001", "0.01", "0.1", "minutes of one core"]
+    return table(header, rows)
+
+
+def score_of(runs: list[dict[str, Any]], copies: int = -1) -> str:
+    """The first score, averaged over the most copies unless a place in the table is given."""
+    name = next(iter(runs[0]["results"][copies]["scores"]))
+    values = [r["results"][copies]["scores"][name] for r in runs]
+    return f"{name} {spread(values, 3)}"
+
+
+def image_copies_table(content: dict[str, Any]) -> str:
+    """Augmentations beside each other, from one copy, four and all."""
+    rows = []
+    parts = ("digits", "segment", "paper")
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for r in content["runs"]:
+        if r["part"] in parts:
+            groups[r["task"], r.get("augment", "learned")].append(r)
+    for (task, augment), runs in groups.items():
+        width = "" if augment == "none" else spread([half_width(r) for r in runs], 2)
+        cells = [score_of(runs, k).rpartition(" +-")[0] or score_of(runs, k) for k in range(len(runs[0]["results"]))]
+        flat = f"{mean(r['flatness']['range_of_mean'] for r in runs):.3f}" if "flatness" in runs[0] else ""
+        rows.append([f"`{task}`", augment, width, *[*cells, "", ""][:3], flat])
+    return table(["task", "augmentation", "half-width, rad", "1 copy", "4", "16", "probability over the circle"], rows)
+
+
+def power_table(content: dict[str, Any]) -> str:
+    """What a network's dependence on orientation consists of, and how far averages over few rotations are off."""
+    rows = []
+    for r in content["runs"]:
+        unit = 1000 * factor(r["unit"], "eV")
+        shares = [f"{100 * share:.1f}" for share in r["share_of_degree"]]
+        errors = [f"{unit * r['rms_error'][name]:.2f}" for name in ("random, 60", "icosahedron, 60", "cube, 24")]
+        ratio = f"{r['icosahedron / random']:.3f}"
+        rows.append([f"`{r['network']}`, {r['data']}", f"{unit * r['turning_rms']:.1f}", *shares, *errors, ratio])
+    degrees = [f"l = {k}, %" for k in range(1, 1 + len(content["runs"][0]["share_of_degree"]))]
+    header = ["network", "one pass, meV", *degrees, "60 draws", "icosahedral 60", "cubic 24", "60 / 60"]
+    return table(header, rows)
+
+
 def smiles_race_table(content: dict[str, Any]) -> str:
     """Both sides on both splits."""
     rows = []
@@ -374,11 +433,15 @@ def main() -> None:
         ("geometry_shift", geometry_shift_table),
         ("domain", domain_table),
         ("smiles_race", smiles_race_table),
+        ("power", power_table),
         ("speed", speed_table),
     ):
-        content = read("group_speed") | read("speed") if name == "speed" else read(name)
+        content = read("group_speed") | read("speed") | read("averaging_cost") if name == "speed" else read(name)
         if content:
             text = fill(text, name, make(content))
+    if read("images"):
+        text = fill(text, "image_laws", image_laws_table(read("images")))
+        text = fill(text, "image_copies", image_copies_table(read("images")))
     tested = {path.parent.name: json.loads(path.read_text()) for path in sorted(PRETRAINED.glob("*/tested.json"))}
     if tested:
         text = fill(text, "ready", ready_table(tested))

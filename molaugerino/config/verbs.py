@@ -60,7 +60,8 @@ class PredictConfig:
     input: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT ...", help_behavior_hint="(default: -)")] = ()
     """SMILES, or .smi, .txt, .csv, .sdf, .xyz or .extxyz files; - or nothing reads SMILES from standard input."""
     checkpoint: str = "qm9-mmff"
-    """A model that comes with molaugerino (qm9-mmff), the folder of a trained one, or latest, the newest finished run
+    """A model that comes with molaugerino (qm9-mmff for SMILES; qm9-dft for DFT geometries; xtb9: gap, homo, lumo,
+    atomisation energy and dipole by GFN2-xTB), the folder of a trained one, or latest, the newest finished run
     under ./runs."""
     target: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: all)")] = ()
     """Which of the model's targets to report."""

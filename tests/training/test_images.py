@@ -41,6 +41,14 @@ def trained(tmp_path_factory):
     return run
 
 
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """Long enough for the network to learn, and for the law to move."""
+    run = train_images(config(tmp_path_factory.mktemp("images") / "learned", images=600, steps=80), QUIET)
+    assert run is not None
+    return run
+
+
 class TestRun:
     @pytest.mark.parametrize("task", TaskName.__args__)
     def test_every_task(self, task, tmp_path):
@@ -63,12 +71,10 @@ class TestRun:
         expected = {"none": 0.0, "fixed": 180.0}.get(augment)
         assert expected is None or width == pytest.approx(expected)
 
-    def test_the_law_moves_once_the_network_has_learned(self, tmp_path):
-        run = train_images(config(tmp_path / "run", images=600, steps=80, width=0.25), QUIET)
-        assert run is not None
-        [part] = run.law["parts"].values()
+    def test_the_law_moves_once_the_network_has_learned(self, learned):
+        [part] = learned.law["parts"].values()
         assert abs(part["width"] - 5.4) > 0.5  # degrees at the start
-        assert run.results[0].scores["accuracy"] > 0.9
+        assert learned.results[0].scores["accuracy"] > 0.9
 
     def test_an_interrupted_run_ends_as_an_unbroken_one(self, trained, tmp_path):
         broken = config(tmp_path / "broken")
@@ -202,11 +208,9 @@ class TestFiles:
             discover_images(tmp_path)
 
 
-def test_verdicts_know_the_task(tmp_path):
+def test_verdicts_know_the_task(learned):
     """Of a network that tells upright from upside-down, forcing half a turn costs; the law stays narrow."""
-    run = train_images(config(tmp_path / "run", images=600, steps=80, width=0.25), QUIET)
-    assert run is not None
-    [finding] = discover_images(run.folder, images=100).findings
+    [finding] = discover_images(learned.folder, images=100).findings
     assert finding.rise > 0.3
     assert finding.verdict == "broken"
     assert TASKS["two-icons"].right is not None
