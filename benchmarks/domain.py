@@ -81,10 +81,13 @@ def main() -> None:
     errors, score = np.abs(value - np.array([pairs[k][1] for k in kept])), high - value
     new = np.array(kept) < options.molecules
     states = np.array([table[k].domain for k in kept])
+    order = {"inside": 0, "edge": 1, "outside": 2}  # by state first, then by the width of the interval
+    ranked = np.array([order[state] for state in states]) * (1 + score.max()) + score
     groups = {"new": new, "ordinary": ~new} | {state: states == state for state in ("inside", "edge", "outside")}
     found = {
-        "auroc": separation(score, errors),
-        "auroc_ordinary": separation(score[~new], errors[~new]),
+        "auroc": separation(ranked, errors),
+        "auroc_width": separation(score, errors),
+        "auroc_width_ordinary": separation(score[~new], errors[~new]),
         "predicted": len(kept),
         "molecules": len(pairs),
         "groups": {

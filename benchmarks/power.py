@@ -2,8 +2,8 @@
 
     python benchmarks/power.py MODEL ... [--molecules 200]
 
-MODEL is a model that comes with the package or the folder of a run; its data are opened where it found them. For test
-molecules, the first target is predicted at the nodes of a rule on SO(3) that is exact to degree 14, which tells
+MODEL is xtb9, the model that comes with the package, or the folder of a run whose data are where it found them. For
+test molecules, the first target is predicted at the nodes of a rule on SO(3) that is exact to degree 14, which tells
 
 - the power of each degree l of the prediction as a function of the rotation (what an average over all of them removes);
 - the error of an average over fewer rotations: 60 of the icosahedral group and other sets, against independent draws.
@@ -22,12 +22,12 @@ from record import provenance, write
 from torch import Tensor
 
 from molaugerino.augment import Augmented
-from molaugerino.datasets import PackedData, in_frames
+from molaugerino.datasets import PackedData, in_frames, load_split, open_data
 from molaugerino.distributions import HaarBall
 from molaugerino.groups import SO3, Affine
 from molaugerino.quadrature import AveragingSet, cube, icosahedron, lebedev, power, random, super_fibonacci
 from molaugerino.training.checkpoint import load_model
-from molaugerino.training.folder import RUNS, molecules_to_test
+from molaugerino.training.folder import RUNS, SETTINGS, SPLITS, molecules_to_test
 from molaugerino.training.ready import find_model
 
 SEED = 0
@@ -57,7 +57,11 @@ def sets() -> dict[str, AveragingSet]:
 def report(name: str, molecules: int) -> dict[str, Any]:
     folder = find_model(name, RUNS)
     augmented, card = load_model(folder)
-    loaded, rows = molecules_to_test(folder, card)
+    if (folder / SETTINGS).exists():
+        loaded, rows = molecules_to_test(folder, card)
+    else:  # of a ready model: its split, and the embedded set
+        loaded = open_data(card.data)
+        rows = load_split(folder / SPLITS, loaded.id).test
     turned, _ = in_frames(loaded.with_geometry(card.geometry), card.frames, SEED)
     data = PackedData(turned, card.targets)
     rows = np.sort(np.random.default_rng(SEED).permutation(rows)[:molecules])

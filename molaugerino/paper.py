@@ -130,7 +130,7 @@ class PaperImageBox(GroupDistribution):
     """
 
     noise_dim = 6
-    generators: Tensor
+    scale: Tensor
 
     def __init__(self) -> None:
         super().__init__()

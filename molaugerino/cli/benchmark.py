@@ -6,7 +6,7 @@ import json
 import math
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich import box
 from rich.console import Console
@@ -42,7 +42,7 @@ def run(config: BenchmarkConfig) -> int:
     if begun and not config.resume:
         raise UserError(f"{folder} already holds a run; add --resume to go on with it, or choose another --out")
     if begun:
-        settings = resumed(TrainConfig(resume=folder))
+        settings = cast(TrainConfig, resumed(TrainConfig(resume=folder)))
         refuse_another(settings, from_recipe(path, config), config)
     else:
         settings = replace(from_recipe(path, config), out=folder)

@@ -41,7 +41,9 @@ def toml_arguments(path: Path, leave_out: Sequence[str] = ()) -> list[str]:
 def read_training(path: Path) -> TrainConfig | ImageConfig:
     """The settings of a training, of images where they name a task."""
     arguments = toml_arguments(path)
-    return tyro.cli(ImageConfig if "--task" in arguments else TrainConfig, args=arguments)
+    if "--task" in arguments:
+        return tyro.cli(ImageConfig, args=arguments)
+    return tyro.cli(TrainConfig, args=arguments)
 
 
 def _arguments(table: Mapping[str, Any], prefix: str) -> list[str]:

@@ -24,6 +24,7 @@ from molaugerino.spaces import Action, Colour, Image, InputSpace, Invariant, Mas
 from molaugerino.tasks.data import PackedImages, TaskData, image_split
 
 Kind = Literal["classes", "pixels", "number"]
+MOVED = 512  # pictures at once
 DRAWN = 6000  # pictures, unless another number is asked for
 SIDE, SCENE = 24, 48  # pixels of pictures that are drawn
 ENLARGED = 2  # factor on pictures smaller than this side
@@ -88,8 +89,8 @@ def as_pictures(source: ImageSet) -> Pictures:
 
 def moved(pictures: Pictures, elements: Affine) -> Pictures:
     """Each picture under its own map."""
-    parts = zip(pictures.x.split(512), range(0, len(pictures.x), 512), strict=True)
-    x = torch.cat([Image("bicubic").act(elements[k : k + len(part)], part, None) for part, k in parts])
+    parts = (slice(k, k + MOVED) for k in range(0, len(pictures.x), MOVED))
+    x = torch.cat([Image("bicubic").act(elements[part], pictures.x[part], None) for part in parts])
     return Pictures(x.clamp(0, 1), pictures.y, pictures.classes, pictures.trained)
 
 

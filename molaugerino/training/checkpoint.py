@@ -11,7 +11,6 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -148,11 +147,6 @@ def _digest(content: dict[str, Any]) -> str:
     return sha256(json.dumps(rest, sort_keys=True).encode())
 
 
-@cache
-def _form(kind: type) -> Any:
-    return TypeAdapter(kind)
-
-
 Card = TypeVar("Card")
 
 
@@ -174,7 +168,7 @@ def load_card(folder: Path, kind: type[Card]) -> tuple[Card, str]:
     weights_sha256 = content.pop("weights_sha256", None)
     del content["config_sha256"]
     try:
-        card = _form(kind).validate_json(json.dumps(content))
+        card = TypeAdapter(kind).validate_json(json.dumps(content))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "content"

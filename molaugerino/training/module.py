@@ -306,5 +306,8 @@ class TrainingModule(pl.LightningModule):
     def result(self) -> Augmented:
         """The averaged weights under the law, ready to evaluate."""
         source = self.augmented
-        options = {"eval_copies": source.eval_copies, "reduce": source.reduce}
-        return Augmented(self.averaged.module, source.distribution, source.input, source.output, **options).eval()
+        copies, reduce = source.eval_copies, source.reduce
+        final = Augmented(
+            self.averaged.module, source.distribution, source.input, source.output, eval_copies=copies, reduce=reduce
+        )
+        return final.eval()

@@ -27,6 +27,7 @@ class Domain:
         common: distance in latent space below which 99 % of the calibration molecules lie.
         farthest: largest distance of a calibration molecule.
         shortest, longest: bonds of training molecules, over the sum of the covalent radii.
+        max_heavy: atoms but hydrogen of the largest training molecule; None where a model of before 0.3 does not say.
     """
 
     max_atoms: int
@@ -34,6 +35,7 @@ class Domain:
     farthest: float
     shortest: float
     longest: float
+    max_heavy: int | None = None
 
     @classmethod
     def of(cls, distances: np.ndarray, trained: MoleculeSet) -> Domain:
@@ -45,6 +47,7 @@ class Domain:
             farthest=float(distances.max()),
             shortest=float(ratios.min()),
             longest=float(np.quantile(ratios, 1 - RARE)),
+            max_heavy=int(heavy_atoms(trained).max()),
         )
 
     def judge(self, molecule: MoleculeSet, distance: float) -> tuple[DomainState, str]:
@@ -58,6 +61,9 @@ class Domain:
         atoms = int(molecule.num_atoms[0])
         if atoms > self.max_atoms:
             found.append(("outside", f"{atoms} atoms; training molecules have at most {self.max_atoms}"))
+        heavy = int(heavy_atoms(molecule)[0])
+        if self.max_heavy is not None and heavy > self.max_heavy:
+            found.append(("outside", f"{heavy} heavy atoms; training molecules have at most {self.max_heavy}"))
         found += self._strain(molecule)
         if distance > BEYOND * self.farthest:
             found.append(("outside", f"{distance / self.common:.1f} times as far from the training set as usual"))
@@ -79,7 +85,12 @@ class Domain:
         return [(s, f"strained geometry: a bond {amount:.0%} {kind} than any in training") for s in state]
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def heavy_atoms(molecules: MoleculeSet) -> np.ndarray:
+    """(molecules,) atoms but hydrogen."""
+    return np.bincount(molecules.owner, molecules.atomic_numbers > 1, len(molecules)).astype(np.int64)
 
 
 def bond_ratios(molecules: MoleculeSet) -> np.ndarray:

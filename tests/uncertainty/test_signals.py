@@ -14,6 +14,7 @@ from molaugerino.distributions import molecular_law
 from molaugerino.models import BACKBONES, make_network
 from molaugerino.spaces import Padded
 from molaugerino.uncertainty import Domain, Latent, answers, bond_ratios
+from molaugerino.uncertainty.domain import heavy_atoms
 
 SMALL = {"width": 16, "depth": 1, "heads": 2, "pair": 4}
 GAP = [Target("gap", "", "eV")]
@@ -107,6 +108,15 @@ class TestDomain:
         assert (state, reason) == ("outside", f"{atoms} atoms; training molecules have at most {atoms - 1}")
         assert replace(self.DOMAIN, max_atoms=atoms).judge(self.one(data, large), 0.0)[0] == "inside"
 
+    def test_heavy_atoms(self, data):
+        large = int(np.argmax(heavy_atoms(data)))
+        heavy = int((self.one(data, large).atomic_numbers > 1).sum())
+        wide = replace(self.DOMAIN, max_atoms=100)
+        state, reason = replace(wide, max_heavy=heavy - 1).judge(self.one(data, large), 0.0)
+        assert (state, reason) == ("outside", f"{heavy} heavy atoms; training molecules have at most {heavy - 1}")
+        for told in (heavy, None):
+            assert replace(wide, max_heavy=told).judge(self.one(data, large), 0.0)[0] == "inside"
+
     @pytest.mark.parametrize(("stretch", "state"), [(1.0, "inside"), (0.96, "edge"), (0.85, "outside"), (1.04, "edge")])
     def test_strain(self, data, stretch, state):
         molecule = self.one(data, int(np.argmin(data.num_atoms)))
@@ -119,6 +129,7 @@ class TestDomain:
     def test_of_training_molecules(self, data):
         domain = Domain.of(np.arange(1000.0), data)
         assert domain.max_atoms == data.num_atoms.max()
+        assert domain.max_heavy == max(int((self.one(data, k).atomic_numbers > 1).sum()) for k in range(len(data)))
         assert domain.common == pytest.approx(989, abs=1)
         assert domain.farthest == 999
         assert 0.7 < domain.shortest < 0.85
