@@ -341,7 +341,7 @@ def image_laws_table(content: dict[str, Any]) -> str:
     tasks = dict.fromkeys(r["task"] for r in content["runs"] if r["part"] == "laws")
     for task in tasks:
         runs = [r for r in content["runs"] if r["task"] == task]
-        own = [r for r in runs if r["part"] == "laws" and "augment" not in r]
+        own = [r for r in runs if r["part"] == "laws" and r["augment"] == "learned"]
         cells = [spread([half_width(r) for r in own], 3), f"{own[0]['right']:.3f}", score_of(own)]
         for price in sorted({r["strength"] for r in runs if r["part"] == "prices"}):
             priced = [r for r in runs if r["part"] == "prices" and r["strength"] == price]
@@ -365,7 +365,7 @@ def image_copies_table(content: dict[str, Any]) -> str:
     groups: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for r in content["runs"]:
         if r["part"] in parts:
-            groups[r["task"], r.get("augment", "learned")].append(r)
+            groups[r["task"], r["augment"]].append(r)
     for (task, augment), runs in groups.items():
         width = "" if augment == "none" else spread([half_width(r) for r in runs], 2)
         cells = [score_of(runs, k).rpartition(" +-")[0] or score_of(runs, k) for k in range(len(runs[0]["results"]))]

@@ -1,6 +1,7 @@
 """Laws learned from images, against the extent that is right: every task, three seeds.
 
     python benchmarks/images.py [--parts laws prices digits segment paper] [--seeds 0 1 2] [--steps 1500] [--mnist DIR]
+        [--width 0.125] [--jobs 2]
 
 1. laws: the tasks whose right half-width is known, by the loss budget with its numbers as they are; `angle` beside a
    network without augmentation.
@@ -10,21 +11,25 @@
 5. paper: Augerino as published, on rotated digits and two icons, for as many steps.
 
 The digits are those of --mnist, 6,000 of them, else the embedded ones. Runs that are already in results/images.json are
-kept. Times are those of this machine, in processor minutes.
+kept. Each run computes on one thread, --jobs at a time; times are processor minutes.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
+import multiprocessing
+import os
 import tempfile
 import time
-from functools import partial
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+os.environ["OMP_NUM_THREADS"] = "1"  # of this and of the processes it starts; read when torch is loaded
+
 import torch
-from record import Job, gather, provenance
+from record import Job, done, gather, provenance
 from rich.console import Console
 
 from molaugerino.config import ImageConfig, ImageLawConfig
@@ -48,25 +53,27 @@ PARTS = ("laws", "prices", "digits", "segment", "paper")
 def settings(part: str, mnist: str | None) -> list[dict[str, Any]]:
     """What tells the runs of a part from each other."""
     if part == "laws":
-        runs: list[dict[str, Any]] = [{"task": name} for name in KNOWN]
+        runs: list[dict[str, Any]] = [{"task": name, "augment": "learned"} for name in KNOWN]
         return [*runs, {"task": "angle", "augment": "none"}]
     if part == "prices":
-        return [{"task": name, "objective": "norm", "strength": price} for name in KNOWN for price in PRICES]
+        priced = {"augment": "learned", "objective": "norm"}
+        return [priced | {"task": name, "strength": price} for name in KNOWN for price in PRICES]
     if part == "digits":
         each = [{"task": "rotmnist", "augment": a} for a in ("none", "fixed", "learned")]
-        return [run | {"data": mnist} for run in (*each, {"task": "upright"})]
+        return [run | {"data": mnist} for run in (*each, {"task": "upright", "augment": "learned"})]
     if part == "segment":
         return [{"task": t, "augment": a} for t in ("segment", "segment-free") for a in ("none", "fixed", "learned")]
     return [{"task": "rotmnist", "augment": "paper", "data": mnist}, {"task": "two-icons", "augment": "paper"}]
 
 
-def run(made: dict[str, Any], seed: int, steps: int) -> dict[str, Any]:
+def run(made: dict[str, Any], seed: int, steps: int, width: float) -> dict[str, Any]:
     law = ImageLawConfig(strength=made.get("strength"))
     options: dict[str, Any] = {key: made[key] for key in ("task", "augment", "objective", "data") if key in made}
     if options.get("data") is not None:
         options["images"] = DIGITS
     with tempfile.TemporaryDirectory() as scratch:
-        config = ImageConfig(**options, seed=seed, split_seed=seed, steps=steps, law=law, out=Path(scratch) / "run")
+        options |= {"seed": seed, "split_seed": seed, "steps": steps, "width": width, "out": Path(scratch) / "run"}
+        config = ImageConfig(**options, law=law)
         begun = time.process_time()
         finished = train_images(config, Console(quiet=True))
         if finished is None:
@@ -128,15 +135,19 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--mnist", help="folder of MNIST")
+    parser.add_argument("--width", type=float, default=0.125)
+    parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
     jobs: list[Job] = []
-    for part in options.parts:
-        for made in settings(part, options.mnist):
+    with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
+        for part in options.parts:
             for seed in options.seeds:
-                named = {key: value for key, value in made.items() if key != "data"}
-                facts = {"part": part, **named, "seed": seed, "steps": options.steps}
-                jobs.append((facts, partial(run, made, seed, options.steps)))
-    gather("images", provenance(options.seeds), jobs, say)
+                for made in settings(part, options.mnist):
+                    named = {key: value for key, value in made.items() if key != "data"}
+                    facts = {"part": part, **named, "seed": seed, "steps": options.steps, "width": options.width}
+                    if not done("images", facts):
+                        jobs.append((facts, pool.submit(run, made, seed, options.steps, options.width).result))
+        gather("images", provenance(options.seeds), jobs, say)
 
 
 if __name__ == "__main__":
