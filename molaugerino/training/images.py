@@ -159,15 +159,25 @@ def open_image_data(config: ImageConfig) -> ImageRunData:
     return ImageRunData(task, train)
 
 
-def make_image_card(config: ImageConfig, data: ImageRunData) -> ImageCard:
-    task, x = TASKS[config.task], data.packed.x
-    model = config.model or ("unet" if task.kind == "pixels" else "five-layer")
+def refuse_unfit(config: ImageConfig) -> None:
+    """A network that gives what the task asks for, and a law of its pictures; before any are drawn."""
+    task, model = TASKS[config.task], network_of(config)
     if (NETWORKS[model].kind == "pixels") != (task.kind == "pixels"):
         wanted = "a class per pixel" if task.kind == "pixels" else "one answer per image"
         raise UserError(f"--task {config.task} asks for {wanted}, which {model} does not give; leave --model out")
+    if ((config.law.kind or task.law) == "hue") != (task.law == "hue"):
+        raise UserError(f"--task {config.task} cannot learn a law of kind {config.law.kind}; leave --law.kind out")
+
+
+def network_of(config: ImageConfig) -> NetworkName:
+    return config.model or ("unet" if TASKS[config.task].kind == "pixels" else "five-layer")
+
+
+def make_image_card(config: ImageConfig, data: ImageRunData) -> ImageCard:
+    task, x = TASKS[config.task], data.packed.x
     return ImageCard(
         task=config.task,
-        model=model,
+        model=network_of(config),
         width=config.width,
         channels=x.shape[1],
         size=(x.shape[2], x.shape[3]),
@@ -186,8 +196,6 @@ def make_image_card(config: ImageConfig, data: ImageRunData) -> ImageCard:
 def build_images(card: ImageCard, share: float = 0.0) -> Augmented:
     """The untrained network and law that a card describes, the law at a share of its widest."""
     task = TASKS[card.task]
-    if (card.kind == "hue") != (task.law == "hue"):
-        raise UserError(f"the task {card.task} cannot learn a law of kind {card.kind}; leave --law.kind out")
     network = make_network(card.model, card.channels, len(card.classes) or 1, card.width)
     if task.kind == "pixels":
         network = nn.Sequential(network, nn.Softmax(1))  # copies are averaged as probabilities
@@ -251,6 +259,7 @@ def train_images(config: ImageConfig, console: Console | None = None, pause: flo
         refuse_used(config)
     keep_freed_memory()
     refuse_processes(config)
+    refuse_unfit(config)
     data = open_image_data(config)
     torch.manual_seed(config.seed)
     card = make_image_card(config, data)

@@ -64,6 +64,7 @@ def test_too_large_is_counted_with_hydrogens():
     assert status("C" * 10, max_atoms=31) == "too_large"
 
 
+@pytest.mark.slow
 def test_a_stuck_embedding_times_out():
     with pytest.raises(Unpredictable) as caught:
         embed(parse("C" * 300), timeout=1)

@@ -14,24 +14,21 @@ def square(x: int) -> int:
     return x * x
 
 
-def threads(_: int) -> tuple[int, int]:
-    return os.getpid(), torch.get_num_threads()
+def told(x: int) -> tuple[int, int, int]:
+    return x * x, os.getpid(), torch.get_num_threads()
 
 
 def broken(x: int) -> int:
     raise ValueError(f"no {x}")
 
 
-def test_results_come_in_order():
-    assert list(in_processes(square, range(100), 2, chunk=7)) == [x * x for x in range(100)]
-    assert list(in_processes(square, range(5), 1)) == [0, 1, 4, 9, 16]
-
-
-def test_each_process_computes_on_one_thread():
+def test_in_order_each_process_on_one_thread():
     """OpenMP's threads of several processes wait for each other by spinning: together they are many times slower."""
-    found = list(in_processes(threads, range(8), 2, chunk=1))
-    assert {n for _, n in found} == {1}
-    assert os.getpid() not in {pid for pid, _ in found}
+    assert list(in_processes(square, range(5), 1)) == [0, 1, 4, 9, 16]
+    found = list(in_processes(told, range(100), 2, chunk=7))
+    assert [square for square, _, _ in found] == [x * x for x in range(100)]
+    assert {n for _, _, n in found} == {1}
+    assert os.getpid() not in {pid for _, pid, _ in found}
     assert torch.get_num_threads() == 2  # nothing changes here
     assert "OMP_NUM_THREADS" not in os.environ
 

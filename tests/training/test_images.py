@@ -44,7 +44,7 @@ def trained(tmp_path_factory):
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
     """Long enough for the network to learn, and for the law to move."""
-    run = train_images(config(tmp_path_factory.mktemp("images") / "learned", images=600, steps=80), QUIET)
+    run = train_images(config(tmp_path_factory.mktemp("images") / "learned", images=600, steps=80, width=0.25), QUIET)
     assert run is not None
     return run
 

@@ -44,9 +44,10 @@ TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node=2", "-m"]
     ("law", "launcher", "option"),
     [
         pytest.param(LAW, ["-m"], ["--devices", "2"], id="--devices"),
-        pytest.param([*LAW, "--law.conditional"], TORCHRUN, [], id="torchrun", marks=pytest.mark.slow),
+        pytest.param([*LAW, "--law.conditional"], TORCHRUN, [], id="torchrun"),
     ],
 )
+@pytest.mark.slow
 def test_one_and_two_processes_give_the_same_losses(small_npz, tmp_path, law, launcher, option):
     alone = trained(small_npz, tmp_path / "alone", ["-m"], *law)
     assert alone.returncode == 0, alone.stderr

@@ -103,7 +103,8 @@ class TestReproduction:
         assert first.results == second.results
         assert not same(tensors(first.folder), tensors(other.folder))
 
-    @pytest.mark.parametrize("model", [pytest.param("point-transformer", marks=pytest.mark.slow), "vector-transformer"])
+    @pytest.mark.slow
+    @pytest.mark.parametrize("model", ["point-transformer", "vector-transformer"])
     def test_kill_and_resume_gives_the_same_bits(self, model, tiny_config, small_npz, tmp_path):
         """kill -9 in mid-training, --resume, against an unbroken run; through the command line as a user would."""
         steps = 600
