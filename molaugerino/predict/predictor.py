@@ -96,7 +96,7 @@ class Predictor:
         Raises:
             UserError: where there is none, or its files are damaged or do not fit together.
         """
-        folder = find_model(str(name), RUNS)
+        folder = find_model(str(name), RUNS, of_molecules=True)
         augmented, card = load_model(folder)
         shown = str(folder) if str(name) == "latest" else str(name)
         return cls(augmented, card, calibration_of(folder, card), shown)

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from molaugerino.errors import UserError
-from molaugerino.training.checkpoint import CONFIG
+from molaugerino.training.checkpoint import CONFIG, is_of_images
 
 DEFAULT = "qm9-mmff"
 TESTED = "tested.json"  # errors and coverage of a ready model on its test molecules, per route
@@ -20,12 +20,13 @@ def ready_models() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(home.glob(f"*/{CONFIG}"))}
 
 
-def find_model(name: str, runs: Path) -> Path:
+def find_model(name: str, runs: Path, of_molecules: bool = False) -> Path:
     """The folder of a model.
 
     Args:
         name: of one that comes with the package; `latest` for the newest finished run; or a folder.
         runs: where runs lie.
+        of_molecules: the newest run on molecules is meant, whatever images have been trained on since.
 
     Raises:
         UserError: where there is no such model.
@@ -34,20 +35,22 @@ def find_model(name: str, runs: Path) -> Path:
     if name in known:
         return known[name]
     if name == "latest":
-        return latest_run(runs)
+        return latest_run(runs, of_molecules)
     folder = Path(name)
     if not name or "\0" in name or not os.path.isdir(folder):
         raise UserError(f"no model {name!r}; give {', '.join(known)}, latest, or the folder of a trained model")
     return folder
 
 
-def latest_run(runs: Path) -> Path:
-    """The newest finished run under a folder.
+def latest_run(runs: Path, of_molecules: bool = False) -> Path:
+    """The newest finished run under a folder, of any kind or on molecules.
 
     Raises:
         UserError: where there is none.
     """
     finished = sorted(runs.glob(f"*/{CONFIG}"), key=lambda path: path.stat().st_mtime)
+    while of_molecules and finished and is_of_images(finished[-1].parent):
+        finished.pop()
     if not finished:
         raise UserError(
             f"no finished run under ./{runs}; train one with: molaugerino train, or name one with --checkpoint"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from molaugerino.training.images import (
     open_image_data,
     train_images,
 )
+from molaugerino.training.ready import find_model
 
 QUIET = Console(quiet=True)
 
@@ -127,6 +130,17 @@ class TestVerbs:
         assert "test scores" in capsys.readouterr().out
         assert main(["train", "--resume", str(tmp_path / "run")]) == 2
         assert "is finished" in capsys.readouterr().err
+
+    def test_latest_is_the_newest_run_of_its_kind(self, trained, tmp_path, monkeypatch):
+        golden = Path(__file__).parents[1] / "golden" / "0.2" / "law"
+        for name, source in (("molecules", golden), ("pictures", trained.folder)):
+            shutil.copytree(source, tmp_path / "runs" / name)
+            os.utime(tmp_path / "runs" / name / "config.json", (0, 1e9 + len(name) % 2))
+        monkeypatch.chdir(tmp_path)
+        assert find_model("latest", Path("runs")).name == "molecules"
+        os.utime(tmp_path / "runs" / "pictures" / "config.json")
+        assert find_model("latest", Path("runs")).name == "pictures"
+        assert find_model("latest", Path("runs"), of_molecules=True).name == "molecules"
 
     def test_a_model_of_images_does_not_predict_molecules(self, trained, capsys):
         assert main(["predict", "CCO", "--checkpoint", str(trained.folder)]) == 2
