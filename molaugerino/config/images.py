@@ -39,9 +39,9 @@ class ImageLawConfig:
     """Weight of the objectives norm and kl; budget needs none."""
     lr: float = 0.02
     """Learning rate of the law (radians, or halves of the shorter side, per step, at most)."""
-    every: int = 4
-    """Steps per update of the law, which needs far fewer than the weights."""
-    refresh: int = 50
+    every: int = 2
+    """Steps per update of the law, which needs fewer than the weights."""
+    refresh: int = 20
     """Steps between two measurements of the loss budget."""
     eval_copies: int = 16
     """Elements of the law that a prediction is averaged over."""

@@ -230,10 +230,14 @@ class TrainingModule(pl.LightningModule):
 
     @torch.no_grad()
     def measure(self, objective: Objective) -> None:
-        """Paired losses at the identity and under the law, on molecules that never update weights."""
+        """Paired losses at the identity and under the law, on examples that never update weights.
+
+        As in evaluation: what a network drops at random while training would hide the difference.
+        """
         refresh = self.global_step // self.law.refresh
         generator = stream(self.seed, BUDGET, refresh, self.device)
         pairs = []
+        self.augmented.model.eval()
         for batch in self.budget(refresh):
             batch = self.transfer_batch_to_device(batch, self.device, 0)
             n = len(batch.y)
@@ -242,6 +246,7 @@ class TrainingModule(pl.LightningModule):
             both = Affine(torch.cat([still.linear, drawn.linear]), torch.cat([still.shift, drawn.shift]))
             each = self.augmented.each(batch.x, both)
             pairs.append(torch.stack([self.loss(prediction, batch.y) for prediction in each]))
+        self.augmented.model.train()
         objective.refresh(*torch.cat(pairs, 1))
 
     def validation_step(self, batch: Batch, _: int) -> None:

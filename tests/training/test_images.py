@@ -23,6 +23,8 @@ from molaugerino.training.images import (
     evaluate_images,
     evaluation_copies,
     load_image_model,
+    make_image_card,
+    make_image_module,
     open_image_data,
     train_images,
 )
@@ -87,6 +89,16 @@ class TestRun:
         assert run is not None
         ours, theirs = (load_image_model(folder)[0].state_dict() for folder in (run.folder, trained.folder))
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+
+    def test_what_dropout_hides_is_measured_without_it(self):
+        """A law of next to nothing costs next to nothing, whatever the network drops while training."""
+        settings = config(None, law=ImageLawConfig(start=1e-7))
+        data = open_image_data(settings)
+        module = make_image_module(settings, make_image_card(settings, data), data).train()
+        objective = module.objective
+        module.measure(objective)
+        assert abs(objective.rise) < 1e-4
+        assert all(part.training for part in module.augmented.model.modules())
 
     def test_copies_begin_with_the_identity(self, trained):
         augmented, _ = load_image_model(trained.folder)
