@@ -44,7 +44,6 @@ from molaugerino.training.images import (
 
 KNOWN = ("two-icons", "touching-ranges", "angle", "hue")
 PRICES = (1e-3, 1e-2, 1e-1)
-COPIES = (1, 4, 16)
 ANGLES = 24
 DIGITS = 6000
 PARTS = ("laws", "prices", "digits", "segment", "paper")

@@ -2,8 +2,13 @@
 
     python benchmarks/power.py MODEL ... [--molecules 200]
 
-MODEL is xtb9, the model that comes with the package, or the folder of a run whose data are where it found them. For
-test molecules, the first target is predicted at the nodes of a rule on SO(3) that is exact to degree 14, which tells
+MODEL is xtb9, the model that comes with the package, or the folder of a run whose data are where it found them; the
+result is of xtb9 and of
+
+    molaugerino train --data qm9_b3lyp_gap.npz --target gap --model vector-transformer-absolute --augment learned \\
+        --optim.batch 64 --steps 2500 --out qm9-absolute
+
+For test molecules, the first target is predicted at the nodes of a rule on SO(3) that is exact to degree 14. It tells
 
 - the power of each degree l of the prediction as a function of the rotation (what an average over all of them removes);
 - the error of an average over fewer rotations: 60 of the icosahedral group and other sets, against independent draws.

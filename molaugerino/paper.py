@@ -54,7 +54,32 @@ def rk4_step(a: Float[Tensor, "*batch h h"]) -> Float[Tensor, "*batch h h"]:
     return m
 
 
-class PaperBox(GroupDistribution):
+class _PublishedBox(GroupDistribution):
+    """A box of sides theta = softplus(raw), which nothing bounds."""
+
+    raw: nn.Parameter
+
+    @property
+    def theta(self) -> Tensor:
+        """Lengths of the sides, one per axis, differentiable; nothing bounds them."""
+        return softplus(self.raw)
+
+    def divergence(self, context: Any = None) -> Tensor:
+        """sum_i log(10 / theta_i), none below 0: nats to the box whose widths are no longer rewarded.
+
+        In the coordinates, not on the group, and no part of the published method, which rewards width
+        by a penalty: for display only.
+        """
+        return self._nats().sum()
+
+    def _nats(self) -> Tensor:
+        return (THETA_OFF / self.theta).log().clamp_min(0)
+
+    def widths(self) -> Tensor:
+        return self.theta
+
+
+class PaperBox(_PublishedBox):
     """x' = x M + M_t / 2, M = rk4_step(hat(z)), z_i = theta_i u_i, u_i uniform in [0, 1), theta = softplus(raw).
 
     The coordinates z are those of Aff(3): three turns, three shears, two squeezes, scale, three shifts.
@@ -71,11 +96,6 @@ class PaperBox(GroupDistribution):
         self.raw = nn.Parameter(torch.full((self.noise_dim,), RAW_START))
         self.register_buffer("generators", group.generators.to(self.raw.dtype), persistent=False)
 
-    @property
-    def theta(self) -> Tensor:
-        """Lengths of the sides (12,), differentiable; nothing bounds them."""
-        return softplus(self.raw)
-
     def coordinates(self, noise: Float[Tensor, "*batch 12"]) -> Float[Tensor, "*batch 12"]:
         """z = theta u."""
         return self.theta.to(noise.dtype) * noise
@@ -83,20 +103,6 @@ class PaperBox(GroupDistribution):
     def elements(self, noise: Float[Tensor, "*batch 12"], context: Any = None) -> Affine:
         m = rk4_step(torch.tensordot(self.coordinates(noise), self.generators.to(noise.dtype), 1))
         return Affine(m[..., :3, :3].mT, SHIFT_SCALE * m[..., :3, 3])
-
-    def divergence(self, context: Any = None) -> Tensor:
-        """sum_i log(10 / theta_i), none below 0: nats to the box whose widths are no longer rewarded.
-
-        In the coordinates, not on the group, and no part of the published method, which rewards width
-        by `penalty`: for display only.
-        """
-        return self._nats().sum()
-
-    def _nats(self) -> Tensor:
-        return (THETA_OFF / self.theta).log().clamp_min(0)
-
-    def widths(self) -> Tensor:
-        return self.theta
 
     def describe(self) -> list[Extent]:
         """One line per axis, of the coordinates z in [0, theta): the cap is where the reward ends, not a bound."""
@@ -122,7 +128,7 @@ IMAGE_STRENGTH = 0.1  # of the reward for the norm of the widths
 IMAGE_COPIES = 4  # in training
 
 
-class PaperImageBox(GroupDistribution):
+class PaperImageBox(_PublishedBox):
     """x -> exp(A) x, A = sum_i theta_i (u_i - 1/2) G_i, u_i uniform in [0, 1), theta = softplus(raw): all of Aff(2).
 
     Six widths, shifts in tenths; nothing bounds them, a turn can go round more than once. The exponential is exact,
@@ -139,23 +145,8 @@ class PaperImageBox(GroupDistribution):
         scale = torch.tensor([IMAGE_SHIFT if axis[0] == "t" else 1.0 for axis in self.group.axes])
         self.register_buffer("scale", scale, persistent=False)
 
-    @property
-    def theta(self) -> Tensor:
-        """Lengths of the sides (6,), differentiable."""
-        return softplus(self.raw)
-
     def elements(self, noise: Float[Tensor, "*batch 6"], context: Any = None) -> Affine:
         return self.group.exp((self.scale * self.theta).to(noise.dtype) * (noise - 0.5))
-
-    def divergence(self, context: Any = None) -> Tensor:
-        """sum_i log(10 / theta_i), none below 0, as for `PaperBox`: for display only."""
-        return self._nats().sum()
-
-    def _nats(self) -> Tensor:
-        return (THETA_OFF / self.theta).log().clamp_min(0)
-
-    def widths(self) -> Tensor:
-        return self.theta
 
     def describe(self) -> list[Extent]:
         """One line per axis, of the half-widths theta / 2: the cap is where the reward ends in the safe form."""

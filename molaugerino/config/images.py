@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from molaugerino.config.shared import optional
+from molaugerino.config.shared import check_length, check_seeds, optional
 from molaugerino.config.train import OptimConfig
 from molaugerino.errors import UserError
 
@@ -68,7 +68,7 @@ class ImageConfig:
     unet: for a class per pixel. p4, p8: convolutions on the group of quarter or eighth turns, whose symmetry is
     fixed."""
     width: float = 0.25
-    """Factor on the widths of the network; 1 is the published size, for GPUs. An eighth does for icons."""
+    """Factor on the widths of the network; 1 is the published size, for GPUs."""
     augment: Literal["none", "fixed", "learned", "paper"] = "learned"
     """none: the network alone. fixed: the widest law. learned: found in training. paper: Augerino as published for
     images."""
@@ -101,10 +101,9 @@ class ImageConfig:
     law: ImageLawConfig = field(default_factory=ImageLawConfig)
 
     def __post_init__(self) -> None:
-        given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise UserError(f"give one of --minutes, --epochs and --steps, got {' and '.join('--' + g for g in given)}")
-        positive = {name: getattr(self, name) for name in (*given, "width", "devices")}
+        check_length(self)
+        check_seeds(self, "seed", "split_seed")
+        positive = {name: getattr(self, name) for name in ("width", "devices")}
         positive |= {
             f"law.{name}": getattr(self.law, name) for name in ("start", "lr", "every", "refresh", "eval_copies")
         }
@@ -123,6 +122,3 @@ class ImageConfig:
             raise UserError(
                 "--augment paper has a law and an objective of its own; leave out --objective and --law.kind"
             )
-        for name in ("seed", "split_seed"):
-            if not 0 <= getattr(self, name) < 2**63:
-                raise UserError(f"--{name.replace('_', '-')} must lie in 0..2^63 - 1, got {getattr(self, name)}")

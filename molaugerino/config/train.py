@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from molaugerino.config.shared import optional
+from molaugerino.config.shared import check_length, check_seeds, optional
 from molaugerino.errors import UserError
 
 ModelName = Literal[
@@ -190,12 +190,7 @@ class TrainConfig:
                 object.__setattr__(self, name, (getattr(self, name),))
         if not self.data:
             raise UserError("--data needs at least one data set; leave it out to train on xtb9")
-        given = [name for name in ("minutes", "epochs", "steps") if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise UserError(f"give one of --minutes, --epochs and --steps, got {' and '.join('--' + g for g in given)}")
-        for name in given:
-            if not getattr(self, name) > 0:
-                raise UserError(f"--{name} must be positive, got {getattr(self, name)}")
+        check_length(self)
         if not 1 <= self.devices <= self.optim.batch:
             raise UserError(
                 f"--devices must lie between 1 and --optim.batch, {self.optim.batch}, got {self.devices}: each "
@@ -234,9 +229,7 @@ class TrainConfig:
         for name in ("ema", "warmup"):
             if not getattr(self.optim, name) < 1:
                 raise UserError(f"--optim.{name} must be below 1, got {getattr(self.optim, name)}")
-        for name in ("seed", "split_seed", "world_seed"):
-            if not 0 <= getattr(self, name) < 2**63:
-                raise UserError(f"--{name.replace('_', '-')} must lie in 0..2^63 - 1, got {getattr(self, name)}")
+        check_seeds(self, "seed", "split_seed", "world_seed")
         if self.law.rotation > 180 or self.law.translation > self.law.cap:
             raise UserError(
                 "the law cannot start beyond its widest: --law.rotation <= 180 and --law.translation <= --law.cap"

@@ -38,11 +38,10 @@ from molaugerino.training.callbacks import join_metrics
 from molaugerino.training.checkpoint import SCHEMA, load_with, save_model
 from molaugerino.training.evaluation import describe_law
 from molaugerino.training.folder import SETTINGS, SPLITS
-from molaugerino.training.memory import keep_freed_memory
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import NormPrice
 from molaugerino.training.processes import first_alone, is_first
-from molaugerino.training.run import fit, new_folder, refuse_processes, refuse_used
+from molaugerino.training.run import begin, fit, new_folder
 from molaugerino.training.setup import budget_batches, make_objective, make_schedule
 from molaugerino.vision import NETWORKS, make_network
 
@@ -253,19 +252,14 @@ def train_images(config: ImageConfig, console: Console | None = None, pause: flo
     Raises:
         UserError: for data, settings or a folder that cannot be used.
     """
-    first = is_first()
-    console = console if console is not None and first else Console(stderr=True, quiet=not first)
-    if first:
-        refuse_used(config)
-    keep_freed_memory()
-    refuse_processes(config)
+    console = begin(config, console)
     refuse_unfit(config)
     data = open_image_data(config)
     torch.manual_seed(config.seed)
     card = make_image_card(config, data)
     module = make_image_module(config, card, data)
     folder = config.resume or Path()
-    if first and config.resume is None:
+    if is_first() and config.resume is None:
         folder = new_folder(config.out, f"{config.task}-{config.augment}")  # last: a mistake leaves no folder
         save_split(data.split, folder / SPLITS, np.arange(len(data.packed)))
         write_atomic(folder / SETTINGS, to_toml(replace(settled(config), out=None, config=None)))
@@ -301,8 +295,13 @@ def predictions(augmented: Augmented, packed: PackedImages, rows: np.ndarray, el
     return torch.cat([augmented.reduce(augmented.each(part.x.to(device), elements)).cpu() for part in parts])
 
 
-def evaluation_copies(augmented: Augmented, copies: int) -> Affine:
-    """The identity, which sees the whole image, and fixed elements of the law, as many as make up the copies."""
+def evaluation_copies(augmented: Augmented, copies: int, published: bool = False) -> Affine:
+    """The identity, which sees the whole image, and fixed elements of the law, as many as make up the copies.
+
+    As published, draws of the law alone.
+    """
+    if published:
+        return augmented.evaluation_elements(copies)
     still = augmented.identity()
     if copies == 1:
         return still
@@ -314,6 +313,8 @@ def evaluate_images(
     augmented: Augmented, card: ImageCard, data: TaskData, copies: Sequence[int] | None = None
 ) -> list[ImageResult]:
     """Test scores from one copy, the identity, and from several, the identity and draws of the law.
+
+    With --augment paper draws of the law alone, as published.
 
     Args:
         augmented: network and law.
@@ -327,7 +328,8 @@ def evaluate_images(
     wanted = copies or ((1,) if card.augment == "none" else tuple(dict.fromkeys((*COPIES, card.eval_copies))))
     results = []
     for k in wanted:
-        found = predictions(augmented, data.packed, rows, evaluation_copies(augmented, k))
+        elements = evaluation_copies(augmented, k, published=card.augment == "paper")
+        found = predictions(augmented, data.packed, rows, elements)
         results.append(ImageResult(k, len(rows), judged.scores(found, y)))
     return results
 

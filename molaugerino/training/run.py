@@ -97,13 +97,7 @@ def train(
     Raises:
         UserError: for data, settings or a folder that cannot be used.
     """
-    first = is_first()
-    console = console if console is not None and first else Console(stderr=True, quiet=not first)
-    if first:
-        refuse_used(config)
-    keep_freed_memory()
-    config = resolved(config)
-    refuse_processes(config)
+    config, console = resolved(config), begin(config, console)
     data = open_run_data(config, config.resume)
     if data.undetermined:
         share = f"{data.undetermined} of {len(data.loaded)} molecules"
@@ -112,7 +106,7 @@ def train(
     card = make_card(config, data)
     module = make_module(config, card, data)
     folder = config.resume or Path()
-    if first and config.resume is None:
+    if is_first() and config.resume is None:
         folder = new_folder(config.out, stem_of(config))  # last: a mistake leaves no folder
         save_split(data.split, folder / SPLITS, data.loaded.id)
         split = str(Path(config.split).resolve()) if config.split and config.split.endswith(".npz") else config.split
@@ -126,6 +120,16 @@ def train(
         console.print(f"interrupted; go on with: molaugerino train --resume {folder}", soft_wrap=True)
         return None
     return first_alone(lambda: conclude(module, config, data, card, folder))
+
+
+def begin(config: TrainConfig | ImageConfig, console: Console | None) -> Console:
+    """What comes before any data are read: refuse what cannot be run; where to show progress."""
+    first = is_first()
+    if first:
+        refuse_used(config)
+    keep_freed_memory()
+    refuse_processes(config)
+    return console if console is not None and first else Console(stderr=True, quiet=not first)
 
 
 def absolute(sources: Sequence[str]) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class Domain:
         common: distance in latent space below which 99 % of the calibration molecules lie.
         farthest: largest distance of a calibration molecule.
         shortest, longest: bonds of training molecules, over the sum of the covalent radii.
-        max_heavy: atoms but hydrogen of the largest training molecule; None where a model of before 0.3 does not say.
+        max_heavy: atoms but hydrogen of the largest training molecule; None where a model does not say.
     """
 
     max_atoms: int
