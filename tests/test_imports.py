@@ -29,6 +29,7 @@ LEVELS = {
     "vision": 2,
     "datasets": 2,
     "uncertainty": 3,
+    "equivariance": 3,
     "tasks": 3,
     "training": 4,
     "predict": 5,

@@ -1,0 +1,287 @@
+"""The correlation measure: how far the channels of a layer follow a transformation of the input."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torchmetrics import Metric
+
+from molaugerino.errors import UserError
+
+BLOCKS = 16  # of examples: resampled for the intervals, and by turns one half finds a match and the other scores it
+DEAD = 1e-12  # of the largest mean square of the layer: a channel of less variance says nothing
+CHUNK = 64  # channels compared with all others at once
+DRAWS = 400  # of the bootstrap
+UNKNOWN = -2.0  # below any correlation
+
+
+class Correlation(Metric, ABC):
+    """Invariance, equivariance and their null of one layer, each the mean over its channels.
+
+        I_c = rho_cc          invariance: the same channel sees the same, moved
+        E_c = max_c' rho_cc'  equivariance: some channel does, so that a transformation may permute channels
+
+    rho_cc' is Pearson's correlation of T'[f_c(x)] with f_c'(T x). The cosine would be inflated by activations that are
+    never negative. A correlation is blind to scale: f and 2 f + 1 score 1.
+
+    `compute` gives a dictionary of scalar tensors, as `log_dict` takes it:
+
+    - invariance, equivariance;
+    - matched: E with c'(c) found on one half of the examples and scored on the other, both ways: without the upward
+      bias of a maximum over many channels;
+    - null_invariance, null_equivariance: the same of unrelated examples, what features score that follow nothing;
+    - dead: share of the channels without variance, which are left out.
+
+    Updates belong to a block of examples, by turns unless told; the blocks are what `intervals` resamples, so an
+    example should stay in one block under all transformations.
+
+    Args:
+        channels: of the layer.
+
+    Source: Bruintjes, Motyka, van Gemert, What Affects Learned Equivariance in Deep Image Recognition Models? (2023),
+    arXiv:2304.02628. The null, the held-out match and the treatment of dead channels are choices made here.
+    """
+
+    full_state_update = False
+    updates: Tensor
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.channels = channels
+        self.add_state("updates", torch.zeros(BLOCKS, dtype=torch.long), dist_reduce_fx="sum")
+
+    def _add(self, *shapes: tuple[str, int]) -> None:
+        """Sums over the examples of each block, of so many channel indices."""
+        for name, indices in shapes:
+            size = (BLOCKS, *[self.channels] * indices)
+            self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def _block(self, block: int | None) -> int:
+        place = (int(self.updates.sum()) if block is None else block) % BLOCKS
+        self.updates[place] += 1
+        return place
+
+    @abstractmethod
+    def scores(self, weights: Float[Tensor, " blocks"]) -> dict[str, Tensor]:
+        """What `compute` gives, where each block counts so many times."""
+
+    def compute(self) -> dict[str, Tensor]:
+        return self.scores(torch.ones(BLOCKS, dtype=torch.float64, device=self.updates.device))
+
+    def intervals(self, level: float = 0.95, seed: int = 0) -> dict[str, tuple[float, float]]:
+        """Percentiles of each score over 400 resamplings of the blocks with replacement; NaN from a single block."""
+        filled = (self.updates > 0).nonzero()[:, 0]
+        generator = torch.Generator().manual_seed(seed)
+        found: dict[str, list[float]] = {}
+        for _ in range(DRAWS if len(filled) > 1 else 0):
+            drawn = filled[torch.randint(len(filled), (len(filled),), generator=generator).to(filled.device)]
+            weights = torch.bincount(drawn, minlength=BLOCKS).double()
+            for name, value in self.scores(weights).items():
+                found.setdefault(name, []).append(float(value))
+        edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+        nowhere = (float("nan"), float("nan"))
+        spread = {name: torch.tensor(values, dtype=torch.float64).nanquantile(edges) for name, values in found.items()}
+        return dict.fromkeys(self.compute(), nowhere) | {
+            name: (float(low), float(high)) for name, (low, high) in spread.items()
+        }
+
+
+class SpatialCorrelation(Correlation):
+    """rho over the places of one example, averaged over examples: for feature maps.
+
+    The best match of E is chosen for each example anew. Unrelated examples are neighbours in a batch.
+    """
+
+    same: Tensor
+    alive: Tensor
+    best: Tensor
+    null: Tensor
+    null_best: Tensor
+    null_alive: Tensor
+    cross: Tensor
+    pairs: Tensor
+    seen_channels: Tensor
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        self._add(("same", 1), ("alive", 1), ("best", 1), ("null", 1), ("null_best", 1), ("null_alive", 1))
+        self._add(("cross", 2), ("pairs", 2), ("seen_channels", 0))
+
+    def update(
+        self,
+        expected: Float[Tensor, "examples channels *places"],
+        found: Float[Tensor, "examples channels *places"],
+        seen: Bool[Tensor, "*places"] | None = None,
+        block: int | None = None,
+    ) -> None:
+        """Add examples.
+
+        Args:
+            expected: T'[f(x)], the features of the input, moved.
+            found: f(T x), at the same places.
+            seen: places that count; None takes all.
+            block: which examples these are of.
+
+        Raises:
+            UserError: for other shapes, or fewer than two places.
+        """
+        a, b = (v.flatten(2) for v in (expected.double(), found.double()))
+        if a.shape != b.shape or a.shape[1] != self.channels:
+            raise UserError(
+                f"features must both have shape (examples, {self.channels}, *places), got {tuple(expected.shape)} and "
+                f"{tuple(found.shape)}"
+            )
+        if seen is not None:
+            a, b = a[..., seen.flatten()], b[..., seen.flatten()]
+        if a.shape[2] < 2:
+            raise UserError(f"a correlation needs at least two places, got {a.shape[2]}; measure over examples instead")
+        k = self._block(block)
+        (a, alive), (b, alive_b) = normalised(a), normalised(b)
+        other, alive_other = b.roll(1, 0), alive_b.roll(1, 0)
+        self.seen_channels[k] += alive.numel()
+        self.same[k] += (a * b).sum((0, 2))
+        self.alive[k] += (alive & alive_b).sum(0)
+        rho, there = self._matrix(a, b, alive, alive_b)
+        self.cross[k] += rho.clamp_min(-1).where(there, rho.new_zeros(())).sum(0)
+        self.pairs[k] += there.sum(0)
+        self.best[k] += best(rho, alive & alive_b)
+        if len(a) > 1:
+            self.null[k] += (a * other).sum((0, 2))
+            self.null_alive[k] += (alive & alive_other).sum(0)
+            self.null_best[k] += best(self._matrix(a, other, alive, alive_other)[0], alive & alive_other)
+
+    def _matrix(self, a: Tensor, b: Tensor, alive: Tensor, alive_b: Tensor) -> tuple[Tensor, Tensor]:
+        """(examples, channels, channels) correlations, UNKNOWN where either is dead, and where they are known."""
+        there = alive.unsqueeze(2) & alive_b.unsqueeze(1)
+        rho = torch.cat([part @ b.mT for part in torch.split(a, CHUNK, 1)], 1)
+        return rho.masked_fill(~there, UNKNOWN), there
+
+    def scores(self, weights: Float[Tensor, " blocks"]) -> dict[str, Tensor]:
+        def over(total: Tensor, count: Tensor) -> Tensor:
+            total, count = weights @ total, weights @ count
+            return (total[count > 0] / count[count > 0]).mean()
+
+        matches = []
+        for half in (0, 1):
+            find, score = (halved(weights, h) for h in (1 - half, half))
+            match = mean_rho(find, self.cross, self.pairs).argmax(1, keepdim=True)
+            scored = mean_rho(score, self.cross, self.pairs).gather(1, match)[:, 0]
+            matches.append(scored[scored > UNKNOWN])
+        return {
+            "invariance": over(self.same, self.alive),
+            "equivariance": over(self.best, self.alive),
+            "matched": torch.cat(matches).mean(),
+            "null_invariance": over(self.null, self.null_alive),
+            "null_equivariance": over(self.null_best, self.null_alive),
+            "dead": 1 - (weights @ self.alive).sum() / (weights @ self.seen_channels),
+        }
+
+
+class SampleCorrelation(Correlation):
+    """rho over examples: for pooled vectors, and for features of atoms, each of which keeps its identity.
+
+    The paper does not say over what it correlates pooled vectors; over examples is the choice made here. Of vector
+    features, components count as examples of their own. The best match is one for all examples. Unrelated examples
+    are those of a random order.
+    """
+
+    n: Tensor
+    sum_a: Tensor
+    sum_b: Tensor
+    square_a: Tensor
+    square_b: Tensor
+    cross: Tensor
+    null_cross: Tensor
+
+    def __init__(self, channels: int, **options: Any) -> None:
+        super().__init__(channels, **options)
+        self._add(("n", 0), ("sum_a", 1), ("sum_b", 1), ("square_a", 1), ("square_b", 1), ("cross", 2))
+        self._add(("null_cross", 2))
+
+    def update(
+        self,
+        expected: Float[Tensor, "examples channels"],
+        found: Float[Tensor, "examples channels"],
+        block: int | None = None,
+    ) -> None:
+        """Add examples.
+
+        Args:
+            expected: T'[f(x)], the features of the input, turned where they are vectors.
+            found: f(T x), the same examples.
+            block: which examples these are of.
+
+        Raises:
+            UserError: for other shapes.
+        """
+        a, b = expected.double(), found.double()
+        if a.shape != b.shape or a.dim() != 2 or a.shape[1] != self.channels:
+            raise UserError(
+                f"features must both have shape (examples, {self.channels}), got {tuple(expected.shape)} and "
+                f"{tuple(found.shape)}"
+            )
+        k = self._block(block)
+        order = torch.randperm(len(b), generator=torch.Generator().manual_seed(int(self.updates.sum())))
+        self.n[k] += len(a)
+        for total, value in ((self.sum_a, a), (self.sum_b, b), (self.square_a, a * a), (self.square_b, b * b)):
+            total[k] += value.sum(0)
+        self.cross[k] += a.mT @ b
+        self.null_cross[k] += a.mT @ b[order.to(b.device)]
+
+    def scores(self, weights: Float[Tensor, " blocks"]) -> dict[str, Tensor]:
+        rho, null = (self._rho(weights, cross) for cross in (self.cross, self.null_cross))
+        known = rho.diagonal() > UNKNOWN
+        matches = []
+        for half in (0, 1):
+            find, score = (halved(weights, h) for h in (1 - half, half))
+            match = self._rho(find, self.cross).argmax(1, keepdim=True)
+            scored = self._rho(score, self.cross).gather(1, match)[:, 0]
+            matches.append(scored[scored > UNKNOWN])
+        return {
+            "invariance": rho.diagonal()[known].mean(),
+            "equivariance": rho.amax(1)[known].mean(),
+            "matched": torch.cat(matches).mean(),
+            "null_invariance": null.diagonal()[known].mean(),
+            "null_equivariance": null.amax(1)[known].mean(),
+            "dead": 1 - known.double().mean(),
+        }
+
+    def _rho(self, weights: Tensor, cross: Tensor) -> Tensor:
+        """(channels, channels), UNKNOWN where a channel is dead."""
+        n = weights @ self.n
+        mean_a, mean_b = weights @ self.sum_a / n, weights @ self.sum_b / n
+        square_a, square_b = weights @ self.square_a / n, weights @ self.square_b / n
+        var_a, var_b = square_a - mean_a.square(), square_b - mean_b.square()
+        least = DEAD * torch.maximum(square_a.amax(), square_b.amax())
+        there = (var_a > least).unsqueeze(1) & (var_b > least)
+        size = (var_a.clamp_min(0).unsqueeze(1) * var_b.clamp_min(0)).sqrt().where(there, torch.ones_like(n))
+        rho = (torch.tensordot(weights, cross, 1) / n - mean_a.unsqueeze(1) * mean_b) / size
+        return rho.masked_fill(~there, UNKNOWN)
+
+
+def normalised(x: Float[Tensor, "examples channels places"]) -> tuple[Tensor, Tensor]:
+    """Centred and of length one over the places, zero where dead; and which channels are alive."""
+    left = x - x.mean(2, keepdim=True)
+    square = left.square().sum(2)
+    alive = square > DEAD * x.square().sum(2).amax()
+    return torch.where(alive.unsqueeze(2), left / square.where(alive, 1.0).sqrt().unsqueeze(2), 0.0), alive
+
+
+def best(rho: Float[Tensor, "examples channels channels"], known: Bool[Tensor, "examples channels"]) -> Tensor:
+    """(channels,) sums over the examples of max_c' rho_cc'."""
+    return torch.where(known, rho.amax(2), 0.0).sum(0)
+
+
+def mean_rho(weights: Tensor, cross: Tensor, pairs: Tensor) -> Float[Tensor, "channels channels"]:
+    """Correlations averaged over the examples that have them, UNKNOWN where none has."""
+    count = torch.tensordot(weights, pairs, 1)
+    return torch.where(count > 0, torch.tensordot(weights, cross, 1) / count.clamp_min(1), UNKNOWN)
+
+
+def halved(weights: Float[Tensor, " blocks"], half: int) -> Tensor:
+    """Every other block."""
+    return weights * (torch.arange(len(weights), device=weights.device) % 2 == half)
