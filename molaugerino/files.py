@@ -57,6 +57,13 @@ def make_folder(path: Path) -> None:
         ) from None
 
 
+def check_file(path: Path) -> None:
+    """Raise unless a file can be written there, before any work is done for it; makes its folder."""
+    if os.path.isdir(path):
+        raise UserError(f"{path} is a folder; give the name of a file")
+    make_folder(path.parent)
+
+
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

@@ -34,6 +34,7 @@ LEVELS = {
     "training": 4,
     "predict": 5,
     "discover": 5,
+    "measure": 5,
     "discover_images": 6,
     "image_pictures": 6,
     "benchmark": 5,

@@ -16,6 +16,7 @@ from molaugerino.config import (
     DiscoverConfig,
     EvaluateConfig,
     ImageConfig,
+    MeasureConfig,
     PredictConfig,
     TrainConfig,
     toml_arguments,
@@ -27,6 +28,7 @@ VERBS: dict[str, Any] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "discover": DiscoverConfig,
+    "measure": MeasureConfig,
     "predict": PredictConfig,
     "data": DataConfig,
     "benchmark": BenchmarkConfig,
@@ -39,6 +41,7 @@ DESCRIPTION = """Molecular properties from networks that learn their symmetry fr
   molaugerino train --task rotmnist      train on images; train --task rotmnist --help lists the tasks
   molaugerino evaluate runs/NAME         its law and test errors
   molaugerino discover runs/NAME         which symmetries its label has
+  molaugerino measure runs/NAME          how much it depends on orientation, layer by layer
   molaugerino data fetch qm9             get QM9, once, to train on with --data qm9
   molaugerino data mmff FILE --out DIR   force-field geometries for a data set, as predict makes them
   molaugerino benchmark qm9              train by a recipe, and compare with published errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from molaugerino.config import PredictConfig
 from molaugerino.errors import UserError
-from molaugerino.files import make_folder, write_atomic
+from molaugerino.files import check_file, write_atomic
 from molaugerino.predict.entries import Entry
 from molaugerino.predict.inputs import read_inputs
 from molaugerino.predict.outputs import SUFFIXES, Format, need_parquet, render
@@ -26,9 +25,7 @@ NOT_ALL_OK = 1
 def run(config: PredictConfig) -> int:
     form = output_format(config)
     for out in filter(None, (config.out, config.plot)):
-        if os.path.isdir(out):
-            raise UserError(f"{out} is a folder; give the name of a file")
-        make_folder(out.parent)
+        check_file(out)
     options = Options(config.geometry, config.isomers, config.conformers, config.weights, config.level, config.jobs)
     predictor = Predictor.from_pretrained(config.checkpoint)
     targets = predictor.chosen(config.target)

@@ -19,4 +19,5 @@ from molaugerino.config.verbs import BenchmarkConfig as BenchmarkConfig
 from molaugerino.config.verbs import DataConfig as DataConfig
 from molaugerino.config.verbs import DiscoverConfig as DiscoverConfig
 from molaugerino.config.verbs import EvaluateConfig as EvaluateConfig
+from molaugerino.config.verbs import MeasureConfig as MeasureConfig
 from molaugerino.config.verbs import PredictConfig as PredictConfig

@@ -51,6 +51,28 @@ class DiscoverConfig:
 
 
 @dataclass(frozen=True)
+class MeasureConfig:
+    """How much a trained model depends on how its input is turned: by layer, end to end, and what of its error.
+
+    Molecules are rotated, images moved or coloured as their task's law does. Every score stands beside what unrelated
+    examples give.
+    """
+
+    run: Annotated[Positional[str], arg(metavar="NAME|DIR")]
+    """Folder of a trained model, a model that comes with molaugerino, or latest."""
+    data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: the test examples of the run)")] = ()
+    """As for train: examples to test on, without those that the run has seen."""
+    layers: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: the parts of the network)")] = ()
+    """Layers by path, or patterns such as "blocks.*"; "*" measures every module."""
+    examples: int = 128
+    """How many test examples to look at, at most."""
+    format: Literal["table", "json"] = "table"
+    """How to print."""
+    plot: Annotated[Path | None, optional("FILE", "none")] = None
+    """Picture of all of it on one page, .png or .svg."""
+
+
+@dataclass(frozen=True)
 class PredictConfig:
     """Predict properties of molecules, with intervals, and whether the model knows molecules of their kind.
 

@@ -19,6 +19,8 @@ from molaugerino.equivariance.lie import lie_derivatives as lie_derivatives
 from molaugerino.equivariance.loss_share import LossShare as LossShare
 from molaugerino.equivariance.loss_share import absolute as absolute
 from molaugerino.equivariance.loss_share import loss_share as loss_share
+from molaugerino.equivariance.loss_share import row_losses as row_losses
+from molaugerino.equivariance.loss_share import shared as shared
 from molaugerino.equivariance.loss_share import squared as squared
 from molaugerino.equivariance.views import ImageView as ImageView
 from molaugerino.equivariance.views import MoleculeView as MoleculeView

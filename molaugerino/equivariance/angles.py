@@ -66,7 +66,7 @@ def worst(
     Args:
         deviation: d of elements (candidates, rows).
         group: where to search, in its coordinates.
-        start: first candidates, batch shape (n,), for all examples.
+        start: first candidates, batch shape (n,), for all examples, or (n, rows).
         rows: examples.
         reach: first width, radians for rotations.
         rounds: of the search.
@@ -78,17 +78,17 @@ def worst(
     """
     if not start.batch_shape or not start.batch_shape[0] or tries < 1:
         raise UserError(f"the search needs candidates, got {start.batch_shape} to start from and {tries} tries")
-    found = torch.cat([deviation(start[k : k + 1].unsqueeze(1).expand(1, rows)) for k in range(len(start.shift))])
-    value, which = found.max(0)
-    best = start[which]
+    start = (start if len(start.batch_shape) == 2 else start.unsqueeze(1)).expand(len(start.shift), rows)
+    value, which = deviation(start).max(0)
+    columns = torch.arange(rows, device=which.device)
+    best = start[which, columns]
     generator = torch.Generator().manual_seed(seed)
     for _ in range(rounds):
         xi = reach * torch.randn(tries, rows, group.dim, generator=generator, dtype=torch.float64).to(best.shift)
         near = group.exp(xi) @ best.unsqueeze(0)
         found, which = deviation(near).max(0)
         better = found > value
-        columns = torch.arange(rows, device=which.device)
-        chosen = Affine(near.linear[which, columns], near.shift[which, columns])
+        chosen = near[which, columns]
         best = Affine(
             torch.where(better[:, None, None], chosen.linear, best.linear),
             torch.where(better[:, None], chosen.shift, best.shift),

@@ -15,7 +15,7 @@ from molaugerino.errors import UserError
 BLOCKS = 16  # of examples: resampled for the intervals, and by turns one half finds a match and the other scores it
 DEAD = 1e-12  # of the largest mean square of the layer: a channel of less variance says nothing
 CHUNK = 64  # channels compared with all others at once
-DRAWS = 400  # of the bootstrap
+DRAWS = 200  # of the bootstrap
 UNKNOWN = -2.0  # below any correlation
 
 
@@ -73,7 +73,7 @@ class Correlation(Metric, ABC):
         return self.scores(torch.ones(BLOCKS, dtype=torch.float64, device=self.updates.device))
 
     def intervals(self, level: float = 0.95, seed: int = 0) -> dict[str, tuple[float, float]]:
-        """Percentiles of each score over 400 resamplings of the blocks with replacement; NaN from a single block."""
+        """Percentiles of each score over 200 resamplings of the blocks with replacement; NaN from a single block."""
         filled = (self.updates > 0).nonzero()[:, 0]
         generator = torch.Generator().manual_seed(seed)
         found: dict[str, list[float]] = {}

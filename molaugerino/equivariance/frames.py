@@ -27,7 +27,6 @@ class FrameTest(NamedTuple):
             has not seen.
         p_value: of such an accuracy, or a higher one, where frames are random.
         oriented: whether the p-value is below 0.01.
-        centroid: mean distance of the centroid from the origin, angstrom.
         chiral: molecules that are not their own mirror image by the sign of a triple product.
         handed: share of these with a positive sign; None where there are none.
         handed_p: two-sided p-value of a share of one half.
@@ -37,7 +36,6 @@ class FrameTest(NamedTuple):
     accuracy: float
     p_value: float
     oriented: bool
-    centroid: float
     chiral: int
     handed: float | None
     handed_p: float | None
@@ -51,6 +49,8 @@ def frame_test(molecules: MoleculeSet, most: int = 5000, seed: int = 0) -> Frame
     squares of these, which change with the frame and do not know the order of atoms. It is linear, fitted to one half
     of both, and tested on the other. In a set whose frames are uniformly random it can do no better than one half, and
     the p-value is that of the binomial distribution. A high p-value only says that this classifier sees nothing.
+
+    Where the centroids were makes no difference here: sets are loaded with them at the origin.
 
     A set with oriented frames lets a network learn the frame instead of the molecule, and makes a symmetry of the
     frames look like one of the label.
@@ -72,7 +72,7 @@ def frame_test(molecules: MoleculeSet, most: int = 5000, seed: int = 0) -> Frame
     n = len(few)
     turned = rng.permutation(n) < n // 2
     turns = np.where(turned[:, None, None], Rotation.random(n, rng=rng).as_matrix(), np.eye(3))
-    x, centroids, products = moments(few, turns)
+    x, products = moments(few, turns)
     fit = rng.permutation(n) < n // 2
     correct = int((classified(x[fit], turned[fit], x[~fit]) == turned[~fit]).sum())
     tested = int((~fit).sum())
@@ -84,15 +84,14 @@ def frame_test(molecules: MoleculeSet, most: int = 5000, seed: int = 0) -> Frame
         accuracy=correct / tested,
         p_value=p_value,
         oriented=p_value < SIGNIFICANT,
-        centroid=float(np.linalg.norm(centroids, axis=1).mean()),
         chiral=len(signs),
         handed=positive / len(signs) if len(signs) else None,
         handed_p=float(stats.binomtest(positive, len(signs), 0.5).pvalue) if len(signs) else None,
     )
 
 
-def moments(molecules: MoleculeSet, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each molecule: moments by element about the centroid once turned, its centroid, and its triple product.
+def moments(molecules: MoleculeSet, turns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each molecule: moments by element about the centroid once turned, and its triple product.
 
     The triple product is that of sum_a Z_a |r_a|^2k r_a, k = 0, 1, 2, over the product of their lengths: the same in
     every frame, the opposite for the mirror image.
@@ -103,8 +102,7 @@ def moments(molecules: MoleculeSet, turns: np.ndarray) -> tuple[np.ndarray, np.n
     """
     starts, owner = molecules.starts, molecules.owner
     positions = molecules.positions.astype(np.float64)
-    centroids = np.add.reduceat(positions, starts) / molecules.num_atoms[:, None]
-    r = np.einsum("axy,ay->ax", turns[owner], positions - centroids[owner])
+    r = np.einsum("axy,ay->ax", turns[owner], positions)  # sets are loaded with their centroids at the origin
     second = (r[:, :, None] * r[:, None, :])[:, *np.triu_indices(3)]
     third = np.stack([r[:, i] * r[:, j] * r[:, k] for i in range(3) for j in range(i, 3) for k in range(j, 3)], 1)
     each = np.concatenate([r, second, third], 1)
@@ -113,7 +111,7 @@ def moments(molecules: MoleculeSet, turns: np.ndarray) -> tuple[np.ndarray, np.n
     size = (r * r).sum(1)
     arrows = np.stack([np.add.reduceat((z * size**k)[:, None] * r, starts) for k in range(3)], 1)
     bound = np.linalg.norm(arrows, axis=2).prod(1)
-    return found, centroids, np.linalg.det(arrows) / np.where(bound > 0, bound, 1.0)
+    return found, np.linalg.det(arrows) / np.where(bound > 0, bound, 1.0)
 
 
 def classified(x: np.ndarray, label: np.ndarray, test: np.ndarray) -> np.ndarray:

@@ -56,19 +56,37 @@ def loss_share(
 
     Source: the decomposition of Shen, Nowara, Maser, Cho (2025), arXiv:2512.02303.
     """
+    single, averaged = row_losses(each, y, loss, weights, reduce)
+    return shared(single, averaged)
+
+
+def row_losses(
+    each: Float[Tensor, "elements rows *more"],
+    y: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    weights: Float[Tensor, " elements"] | None = None,
+    reduce: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Float[Tensor, " labelled"], Float[Tensor, " labelled"]]:
+    """E_g l(g^-1 f(g x), y) and l(mean, y) of each row that has a label: parts of `loss_share`, for `shared`."""
     known = torch.isfinite(y).flatten(1).all(1) if y.dim() > 1 else torch.isfinite(y)
-    if not bool(known.any()):
-        raise UserError("no example has a label, so there is no loss to share out; give data with labels")
     if weights is not None and reduce is not None:
         raise UserError("give one of `weights` and `reduce`")
-    each, y = each[:, known], y[known]
-    if each.is_floating_point():
-        each = each.double()
+    each, y = each[:, known].double(), y[known]
     w = torch.ones(len(each)) if weights is None else weights
     w = w.to(each) / w.to(each).sum()  # weights in float32 add up to 1 within their precision only
     mean = torch.tensordot(w, each, 1) if reduce is None else reduce(each)
     single = torch.tensordot(w, torch.stack([loss(one, y) for one in each]).to(each), 1)
-    averaged = loss(mean, y)
+    return single, loss(mean, y).to(each)
+
+
+def shared(single: Float[Tensor, " rows"], averaged: Float[Tensor, " rows"]) -> LossShare:
+    """What the losses of rows amount to.
+
+    Raises:
+        UserError: for no rows.
+    """
+    if not len(single):
+        raise UserError("no example has a label, so there is no loss to share out; give data with labels")
     gap = single - averaged
     error = float(gap.std()) / len(gap) ** 0.5 if len(gap) > 1 else 0.0
     total, orientation = float(single.mean()), float(gap.mean())

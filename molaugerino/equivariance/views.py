@@ -17,13 +17,11 @@ from molaugerino.spaces import Colour, Image, InputSpace, Molecules, Padded
 
 @runtime_checkable
 class View(Protocol):
-    """A kind of input.
+    """A kind of input."""
 
-    Attributes:
-        input: rho_in.
-    """
-
-    input: InputSpace[Any]
+    @property
+    def input(self) -> InputSpace[Any]:
+        """rho_in."""
 
     def with_tangent(self, x: Any, matrix: Float[Tensor, "h h"]) -> Any:
         """The batch as dual numbers x + t d/dt rho_in(exp(tX)) x, X the generator as a homogeneous matrix."""

@@ -296,17 +296,19 @@ def predictions(augmented: Augmented, packed: PackedImages, rows: np.ndarray, el
 
 
 def evaluation_copies(augmented: Augmented, copies: int, published: bool = False) -> Affine:
-    """The identity, which sees the whole image, and fixed elements of the law, as many as make up the copies.
+    """The law at the first points of the Sobol sequence: the identity, which sees the whole image, is one of them.
 
-    As published, draws of the law alone.
+    Angles are evenly spaced where the copies are a power of two, so that an average over all turns is the same for
+    every turned image up to its harmonics of that order. A single copy is the identity. As published, draws of the
+    law.
     """
     if published:
         return augmented.evaluation_elements(copies)
-    still = augmented.identity()
     if copies == 1:
-        return still
-    drawn = augmented.evaluation_elements(copies - 1)
-    return Affine(torch.cat([still.linear, drawn.linear]), torch.cat([still.shift, drawn.shift]))
+        return augmented.identity()
+    law = augmented.distribution
+    points = torch.quasirandom.SobolEngine(law.noise_dim).draw(copies)  # type: ignore[no-untyped-call]
+    return law.elements(points.to(next(augmented.parameters()))).detach()
 
 
 def evaluate_images(

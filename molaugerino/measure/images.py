@@ -1,0 +1,161 @@
+"""Models of images, measured under what their task's law does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from molaugerino.augment import Augmented
+from molaugerino.config import LawKind
+from molaugerino.equivariance import ImageView, drawn, fixed
+from molaugerino.equivariance.layerwise import Draw
+from molaugerino.groups import SO2, T2, Affine
+from molaugerino.measure.report import EXAMPLES, Measurement, verdict
+from molaugerino.measure.subject import (
+    AT_ONCE,
+    SEED,
+    Nodes,
+    Output,
+    Subject,
+    curves,
+    layer_scores,
+    lie_rates,
+    loss_shares,
+    worst_cases,
+)
+from molaugerino.tasks import TASKS, Measures, TaskData, image_law
+from molaugerino.training.images import ImageCard, evaluation_copies, load_image_model, measures_of, run_data
+
+BLOCKS = 16  # batches
+ELEMENTS = {False: 32, True: 16}  # of the loss share: for one pass, for averaged ones
+POINTS = 7  # of the curve
+SHIFT = 4  # pixels: a multiple of the strides of all networks here
+REACH = {"rotation": math.pi, "hue": math.pi}  # largest coordinate of the curve; of all others
+OTHERWISE = 0.5
+NOUNS = {"rotation": "orientation", "translation": "position", "scale": "size", "affine": "pose", "hue": "hue"}
+
+
+def measure_images(
+    folder: Path, data: Sequence[str] = (), examples: int = EXAMPLES, layers: Sequence[str] = ()
+) -> Measurement:
+    """How much a model of images depends on what its task's law does; see `measure`."""
+    augmented, card = load_image_model(folder)
+    found = run_data(folder, card, data)
+    measures = measures_of(card, found.packed.y[torch.from_numpy(found.split.train)])
+    subject = subject_of(augmented, card, found, measures, examples)
+    transforms, told = layer_transforms(card.kind, min(card.size))
+    scores, left_out = layer_scores(subject, transforms, tuple(layers))
+    shares = loss_shares(subject)
+    angles = card.kind in REACH
+    return Measurement(
+        run=str(folder),
+        network=card.model,
+        augment=card.augment,
+        examples=len(subject.names),
+        transformations=f"the widest law of {card.kind}, {image_law(card.kind, 1.0).describe()[0].name}",
+        layers=scores,
+        layer_transformations=told,
+        unmeasured=left_out,
+        lie_derivative=lie_rates(subject),
+        loss_share=shares,
+        sizes=[math.degrees(size) if angles else size for size in subject.sizes.tolist()],
+        size_unit="degree" if angles else "coordinate",
+        angle_curve=curves(subject),
+        worst_angle=worst_cases(subject),
+        power={},
+        frames=None,
+        verdict=[verdict(shares, card.task, NOUNS[card.kind])],
+    )
+
+
+def subject_of(augmented: Augmented, card: ImageCard, found: TaskData, measures: Measures, examples: int) -> Subject:
+    """The model and random test images."""
+    rows = np.random.default_rng(SEED).permutation(found.split.test)[:examples]
+    augmented.at_once = AT_ONCE
+    return Subject(
+        augmented=augmented,
+        own=None if card.augment == "none" else evaluation_copies(augmented, card.eval_copies),
+        batches=list(found.packed.batches(rows, -(-len(rows) // BLOCKS))),
+        names=[str(row) for row in rows],
+        outputs=[output_of(card, measures)],
+        view=ImageView(TASKS[card.task].input),
+        group=augmented.distribution.group,
+        length="half side",
+        nodes={averaged: nodes_of(card.kind, count) for averaged, count in ELEMENTS.items()},
+        sizes=torch.linspace(0, REACH.get(card.kind, OTHERWISE), POINTS),
+    )
+
+
+def nodes_of(kind: LawKind, count: int) -> Nodes:
+    """Draws of the widest law; of rotations evenly spaced ones, from a random angle on."""
+
+    def nodes(examples: int, generator: torch.Generator) -> tuple[Affine, Tensor]:
+        if kind == "rotation":
+            steps = 2 * math.pi / count * torch.arange(count).reshape(-1, 1, 1)
+            angles = steps + 2 * math.pi * torch.rand(1, examples, 1, generator=generator)
+            return SO2.exp(torch.remainder(angles + math.pi, 2 * math.pi) - math.pi), torch.ones(count) / count
+        law = image_law(kind, 1.0)
+        return law.sample((count, examples), generator).detach(), torch.ones(count) / count
+
+    return nodes
+
+
+def layer_transforms(kind: LawKind, side: int) -> tuple[list[Draw], str]:
+    """For the layers: quarter turns and shifts by a multiple of the strides, which are exact; of others, draws."""
+    if kind == "rotation":
+        return fixed(SO2.exp(math.pi / 2 * torch.tensor([[1.0], [2.0], [3.0]]))), "the three quarter turns"
+    if kind == "translation":
+        step = 2 * SHIFT / side
+        ways = step * torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 1.0]])
+        return fixed(T2.exp(ways)), f"three shifts by {SHIFT} pixels"
+    return drawn(image_law(kind, 1.0), 2), "two random draws of the widest law for every image"
+
+
+def output_of(card: ImageCard, measures: Measures) -> Output:
+    """The one answer of a task."""
+    task = TASKS[card.task]
+    losses = [("absolute error" if task.kind == "number" else "cross-entropy", "", measures.loss)]
+    if task.kind == "number":
+        losses = [("absolute error", task.unit, lambda p, y: (p - y).abs()[:, 0])]
+        return Output(
+            card.task, task.unit, same, difference, losses, lambda _p, rates, _y: rates.flatten(2).norm(dim=2)
+        )
+    if task.kind == "pixels":
+        return Output(card.task, "of the probability", same, of_maps, losses, rate_of_maps)
+    return Output(card.task, "of the probability", same, of_logits, losses, rate_of_logits)
+
+
+def same(values: Tensor) -> Tensor:
+    return values
+
+
+def difference(values: Tensor, reference: Tensor) -> Tensor:
+    return (values - reference).abs()[:, 0]
+
+
+def of_logits(values: Tensor, reference: Tensor) -> Tensor:
+    """Total variation 1/2 sum_c |p_c - q_c|."""
+    return (values.softmax(1) - reference.softmax(1)).abs().sum(1) / 2
+
+
+def of_maps(values: Tensor, reference: Tensor) -> Tensor:
+    """Total variation, in the mean over the pixels that both see."""
+    each = (values - reference).abs().sum(1) / 2
+    return each.flatten(1).nanmean(1)
+
+
+def rate_of_logits(values: Tensor, rates: Tensor, y: Tensor) -> Tensor:
+    """Rate of the probability of the true class."""
+    p = values.softmax(1)
+    change = p * (rates - (p * rates).sum(2, keepdim=True))
+    return change.gather(2, y.expand(len(rates), -1).unsqueeze(2))[..., 0]
+
+
+def rate_of_maps(values: Tensor, rates: Tensor, y: Tensor) -> Tensor:
+    """Root mean square rate over pixels and classes."""
+    return rates.flatten(2).square().mean(2).sqrt()
