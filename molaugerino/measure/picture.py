@@ -69,7 +69,7 @@ def _curve(axes: Axes, found: Measurement) -> None:
 
 
 def _shares(axes: Axes, found: Measurement) -> None:
-    shares = [share for share in found.loss_share if share.loss != SQUARED]
+    shares = [share for share in found.loss_share if share.kind != SQUARED]
     names = [f"{share.output}\n{share.passes} pass{'es' if share.passes > 1 else ''}" for share in shares]
     parts = [min(max(share.found.share, 0.0), 1.0) for share in shares]
     axes.barh(names, parts, color="tab:red")

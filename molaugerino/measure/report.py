@@ -58,10 +58,10 @@ class Rate:
 
 @dataclass(frozen=True)
 class Share:
-    """How a loss is shared out, see `LossShare`; `passes` of the network make a prediction."""
+    """How a loss of some kind is shared out, see `LossShare`; `passes` of the network make a prediction."""
 
     output: str
-    loss: str
+    kind: str
     unit: str
     passes: int
     found: LossShare
@@ -165,7 +165,7 @@ def verdict(shares: list[Share], output: str, noun: str) -> str:
     """
     parts = []
     for share in shares:
-        if share.output != output or share.loss == SQUARED:
+        if share.output != output or share.kind == SQUARED:
             continue
         found, unit, scale = share.found, share.unit, 1.0
         if unit == "eV" and found.loss < 1:
@@ -173,7 +173,7 @@ def verdict(shares: list[Share], output: str, noun: str) -> str:
         loss, owed, error = (f"{scale * value:.3g}" for value in (found.loss, found.orientation, found.error))
         unit = f" {unit}" if unit else ""
         first = share.passes == 1
-        what = f"{share.loss} " if first else f"averaged over {share.passes} passes "
+        what = f"{share.kind} " if first else f"averaged over {share.passes} passes "
         nothing = abs(found.orientation) < NOTHING * found.loss
         part = "nothing" if nothing else f"{owed} +- {error}{unit} ({found.share:.1%})"
         parts.append(f"{what}{loss}{unit}, of which {part}" + (f" is due to {noun}" if first else ""))

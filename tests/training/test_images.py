@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 from dataclasses import replace
@@ -17,6 +18,7 @@ from molaugerino.cli.main import main
 from molaugerino.config import ImageConfig, ImageLawConfig, OptimConfig, TaskName, read_training
 from molaugerino.discover_images import discover_images
 from molaugerino.errors import UserError
+from molaugerino.groups import SO2
 from molaugerino.tasks import TASKS
 from molaugerino.training.images import (
     build_images,
@@ -100,11 +102,17 @@ class TestRun:
         assert abs(objective.rise) < 1e-4
         assert all(part.training for part in module.augmented.model.modules())
 
-    def test_copies_begin_with_the_identity(self, trained):
-        augmented, _ = load_image_model(trained.folder)
-        g = evaluation_copies(augmented, 4)
-        assert torch.equal(g[0].linear, torch.eye(2))
-        assert len({float(a) for a in g.linear[:, 0, 1].detach()}) == 4
+    def test_copies_are_evenly_spaced_and_the_identity_is_one_of_them(self, trained):
+        augmented, card = load_image_model(trained.folder)
+        widest = build_images(card, 1.0)
+        for wanted in (1, 4, 16):
+            angles = SO2.log(evaluation_copies(widest, wanted))[:, 0]
+            circle = torch.arange(wanted) * 2 * math.pi / wanted
+            turns = torch.stack([angles.cos(), angles.sin()], 1)
+            assert torch.cdist(torch.stack([circle.cos(), circle.sin()], 1), turns).amin(1).max() < 1e-5
+        own = evaluation_copies(augmented, 4)
+        assert (own.linear - torch.eye(2)).flatten(1).norm(dim=1).min() < 1e-6
+        assert len({float(a) for a in own.linear[:, 0, 1]}) == 4
 
     def test_scenes_are_scored_on_all_their_pixels(self, tmp_path):
         """The identity among the copies sees every pixel: nothing is left out, however far the others turn."""
