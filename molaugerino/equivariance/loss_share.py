@@ -47,7 +47,7 @@ def loss_share(
     Args:
         each: predictions at the elements, each turned back, in the unit of the label.
         y: labels, (rows, ...); rows with one that is not finite are left out.
-        loss: (predictions, labels) -> (rows,), convex in the predictions.
+        loss: (predictions, labels) -> (rows,) or (rows, ...), convex in the predictions.
         weights: of the elements; None weights all alike.
         reduce: what makes the mean of the elements, where it is another.
 
@@ -67,7 +67,11 @@ def row_losses(
     weights: Float[Tensor, " elements"] | None = None,
     reduce: Callable[[Tensor], Tensor] | None = None,
 ) -> tuple[Float[Tensor, " labelled"], Float[Tensor, " labelled"]]:
-    """E_g l(g^-1 f(g x), y) and l(mean, y) of each row that has a label: parts of `loss_share`, for `shared`."""
+    """E_g l(g^-1 f(g x), y) and l(mean, y) of each row that has a label: parts of `loss_share`, for `shared`.
+
+    A loss of several values per row, as of pixels, is averaged over the row; NaN is left out, what an element does not
+    see.
+    """
     known = torch.isfinite(y).flatten(1).all(1) if y.dim() > 1 else torch.isfinite(y)
     if weights is not None and reduce is not None:
         raise UserError("give one of `weights` and `reduce`")
@@ -75,8 +79,14 @@ def row_losses(
     w = torch.ones(len(each)) if weights is None else weights
     w = w.to(each) / w.to(each).sum()  # weights in float32 add up to 1 within their precision only
     mean = torch.tensordot(w, each, 1) if reduce is None else reduce(each)
-    single = torch.tensordot(w, torch.stack([loss(one, y) for one in each]).to(each), 1)
-    return single, loss(mean, y).to(each)
+    found = torch.stack([loss(one, y) for one in each]).to(each)
+    single = torch.tensordot(w, found, 1) if weights is not None else found.nanmean(0)
+    averaged = loss(mean, y).to(each)
+    return _over_rows(single), _over_rows(averaged)
+
+
+def _over_rows(values: Tensor) -> Tensor:
+    return values if values.dim() == 1 else values.flatten(1).nanmean(1)
 
 
 def shared(single: Float[Tensor, " rows"], averaged: Float[Tensor, " rows"]) -> LossShare:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from molaugerino.augment import Augmented
 from molaugerino.config import LawKind
+from molaugerino.datasets.image_sets import IGNORED
 from molaugerino.equivariance import ImageView, drawn, fixed
 from molaugerino.equivariance.layerwise import Draw
 from molaugerino.groups import SO2, T2, Affine
@@ -29,6 +30,7 @@ from molaugerino.measure.subject import (
     worst_cases,
 )
 from molaugerino.tasks import TASKS, Measures, TaskData, image_law
+from molaugerino.tasks.scores import LEAST
 from molaugerino.training.images import ImageCard, evaluation_copies, load_image_model, measures_of, run_data
 
 BLOCKS = 16  # batches
@@ -126,8 +128,16 @@ def output_of(card: ImageCard, measures: Measures) -> Output:
             card.task, task.unit, same, difference, losses, lambda _p, rates, _y: rates.flatten(2).norm(dim=2)
         )
     if task.kind == "pixels":
-        return Output(card.task, "of the probability", same, of_maps, losses, rate_of_maps)
+        return Output(
+            card.task, "of the probability", same, of_maps, [("cross-entropy", "", pixel_losses)], rate_of_maps
+        )
     return Output(card.task, "of the probability", same, of_logits, losses, rate_of_logits)
+
+
+def pixel_losses(values: Tensor, y: Tensor) -> Tensor:
+    """-log p of the true class of each pixel, NaN where it has none or is not seen."""
+    p = values.gather(1, y.clamp_min(0).unsqueeze(1)).squeeze(1)
+    return torch.where(y == IGNORED, math.nan, -p.clamp_min(LEAST).log())
 
 
 def same(values: Tensor) -> Tensor:
