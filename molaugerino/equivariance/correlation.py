@@ -15,7 +15,7 @@ from molaugerino.errors import UserError
 BLOCKS = 16  # of examples: resampled for the intervals, and by turns one half finds a match and the other scores it
 DEAD = 1e-12  # of the largest mean square of the layer: a channel of less variance says nothing
 CHUNK = 64  # channels compared with all others at once
-DRAWS = 200  # of the bootstrap
+DRAWS, AT_ONCE = 200, 25  # of the bootstrap, and how many are computed together
 UNKNOWN = -2.0  # below any correlation
 
 
@@ -66,28 +66,26 @@ class Correlation(Metric, ABC):
         return place
 
     @abstractmethod
-    def scores(self, weights: Float[Tensor, " blocks"]) -> dict[str, Tensor]:
-        """What `compute` gives, where each block counts so many times."""
+    def scores(self, weights: Float[Tensor, "draws blocks"]) -> dict[str, Float[Tensor, " draws"]]:
+        """What `compute` gives, where each block counts so many times; for several such weights at once."""
 
     def compute(self) -> dict[str, Tensor]:
-        return self.scores(torch.ones(BLOCKS, dtype=torch.float64, device=self.updates.device))
+        weights = torch.ones(1, BLOCKS, dtype=torch.float64, device=self.updates.device)
+        return {name: value[0] for name, value in self.scores(weights).items()}
 
     def intervals(self, level: float = 0.95, seed: int = 0) -> dict[str, tuple[float, float]]:
         """Percentiles of each score over 200 resamplings of the blocks with replacement; NaN from a single block."""
-        filled = (self.updates > 0).nonzero()[:, 0]
+        filled = (self.updates > 0).nonzero()[:, 0].cpu()
+        if len(filled) < 2:
+            return dict.fromkeys(self.compute(), (float("nan"), float("nan")))
         generator = torch.Generator().manual_seed(seed)
-        found: dict[str, list[float]] = {}
-        for _ in range(DRAWS if len(filled) > 1 else 0):
-            drawn = filled[torch.randint(len(filled), (len(filled),), generator=generator).to(filled.device)]
-            weights = torch.bincount(drawn, minlength=BLOCKS).double()
-            for name, value in self.scores(weights).items():
-                found.setdefault(name, []).append(float(value))
-        edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
-        nowhere = (float("nan"), float("nan"))
-        spread = {name: torch.tensor(values, dtype=torch.float64).nanquantile(edges) for name, values in found.items()}
-        return dict.fromkeys(self.compute(), nowhere) | {
-            name: (float(low), float(high)) for name, (low, high) in spread.items()
-        }
+        drawn = filled[torch.randint(len(filled), (DRAWS, len(filled)), generator=generator)]
+        weights = torch.zeros(DRAWS, BLOCKS, dtype=torch.float64)
+        weights.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
+        parts = [self.scores(part) for part in torch.split(weights.to(self.updates.device), AT_ONCE)]
+        edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64, device=self.updates.device)
+        found = {name: torch.cat([part[name] for part in parts]).nanquantile(edges) for name in parts[0]}
+        return {name: (float(low), float(high)) for name, (low, high) in found.items()}
 
 
 class SpatialCorrelation(Correlation):
@@ -160,24 +158,23 @@ class SpatialCorrelation(Correlation):
         rho = torch.cat([part @ b.mT for part in torch.split(a, CHUNK, 1)], 1)
         return rho.masked_fill(~there, UNKNOWN), there
 
-    def scores(self, weights: Float[Tensor, " blocks"]) -> dict[str, Tensor]:
+    def scores(self, weights: Float[Tensor, "draws blocks"]) -> dict[str, Float[Tensor, " draws"]]:
         def over(total: Tensor, count: Tensor) -> Tensor:
             total, count = weights @ total, weights @ count
-            return (total[count > 0] / count[count > 0]).mean()
+            return mean_where(total / count.clamp_min(1), count > 0)
 
-        matches = []
-        for half in (0, 1):
-            find, score = (halved(weights, h) for h in (1 - half, half))
-            match = mean_rho(find, self.cross, self.pairs).argmax(1, keepdim=True)
-            scored = mean_rho(score, self.cross, self.pairs).gather(1, match)[:, 0]
-            matches.append(scored[scored > UNKNOWN])
+        def rho(half: int) -> Tensor:
+            w = halved(weights, half)
+            count = torch.tensordot(w, self.pairs, 1)
+            return torch.where(count > 0, torch.tensordot(w, self.cross, 1) / count.clamp_min(1), UNKNOWN)
+
         return {
             "invariance": over(self.same, self.alive),
             "equivariance": over(self.best, self.alive),
-            "matched": torch.cat(matches).mean(),
+            "matched": matched(rho(0), rho(1)),
             "null_invariance": over(self.null, self.null_alive),
             "null_equivariance": over(self.null_best, self.null_alive),
-            "dead": 1 - (weights @ self.alive).sum() / (weights @ self.seen_channels),
+            "dead": 1 - (weights @ self.alive).sum(1) / (weights @ self.seen_channels),
         }
 
 
@@ -232,35 +229,31 @@ class SampleCorrelation(Correlation):
         self.cross[k] += a.mT @ b
         self.null_cross[k] += a.mT @ b[order.to(b.device)]
 
-    def scores(self, weights: Float[Tensor, " blocks"]) -> dict[str, Tensor]:
-        rho, null = (self._rho(weights, cross) for cross in (self.cross, self.null_cross))
-        known = rho.diagonal() > UNKNOWN
-        matches = []
-        for half in (0, 1):
-            find, score = (halved(weights, h) for h in (1 - half, half))
-            match = self._rho(find, self.cross).argmax(1, keepdim=True)
-            scored = self._rho(score, self.cross).gather(1, match)[:, 0]
-            matches.append(scored[scored > UNKNOWN])
+    def scores(self, weights: Float[Tensor, "draws blocks"]) -> dict[str, Float[Tensor, " draws"]]:
+        rho, null = self._rho(weights, self.cross), self._rho(weights, self.null_cross)
+        same = rho.diagonal(dim1=1, dim2=2)
+        known = same > UNKNOWN
+        halves = (self._rho(halved(weights, half), self.cross) for half in (0, 1))
         return {
-            "invariance": rho.diagonal()[known].mean(),
-            "equivariance": rho.amax(1)[known].mean(),
-            "matched": torch.cat(matches).mean(),
-            "null_invariance": null.diagonal()[known].mean(),
-            "null_equivariance": null.amax(1)[known].mean(),
-            "dead": 1 - known.double().mean(),
+            "invariance": mean_where(same, known),
+            "equivariance": mean_where(rho.amax(2), known),
+            "matched": matched(*halves),
+            "null_invariance": mean_where(null.diagonal(dim1=1, dim2=2), known),
+            "null_equivariance": mean_where(null.amax(2), known),
+            "dead": 1 - known.double().mean(1),
         }
 
-    def _rho(self, weights: Tensor, cross: Tensor) -> Tensor:
-        """(channels, channels), UNKNOWN where a channel is dead."""
-        n = weights @ self.n
+    def _rho(self, weights: Tensor, cross: Tensor) -> Float[Tensor, "draws channels channels"]:
+        """UNKNOWN where a channel is dead, or no example counts."""
+        n = (weights @ self.n).unsqueeze(1).clamp_min(1)
         mean_a, mean_b = weights @ self.sum_a / n, weights @ self.sum_b / n
         square_a, square_b = weights @ self.square_a / n, weights @ self.square_b / n
         var_a, var_b = square_a - mean_a.square(), square_b - mean_b.square()
-        least = DEAD * torch.maximum(square_a.amax(), square_b.amax())
-        there = (var_a > least).unsqueeze(1) & (var_b > least)
-        size = (var_a.clamp_min(0).unsqueeze(1) * var_b.clamp_min(0)).sqrt().where(there, torch.ones_like(n))
-        rho = (torch.tensordot(weights, cross, 1) / n - mean_a.unsqueeze(1) * mean_b) / size
-        return rho.masked_fill(~there, UNKNOWN)
+        least = DEAD * torch.maximum(square_a, square_b).amax(1, keepdim=True)
+        there = (var_a > least).unsqueeze(2) & (var_b > least).unsqueeze(1)
+        size = torch.where(there, var_a.clamp_min(0).unsqueeze(2) * var_b.clamp_min(0).unsqueeze(1), 1.0).sqrt()
+        covariance = torch.tensordot(weights, cross, 1) / n.unsqueeze(2) - mean_a.unsqueeze(2) * mean_b.unsqueeze(1)
+        return torch.where(there, covariance / size, UNKNOWN)
 
 
 def normalised(x: Float[Tensor, "examples channels places"]) -> tuple[Tensor, Tensor]:
@@ -276,12 +269,22 @@ def best(rho: Float[Tensor, "examples channels channels"], known: Bool[Tensor, "
     return torch.where(known, rho.amax(2), 0.0).sum(0)
 
 
-def mean_rho(weights: Tensor, cross: Tensor, pairs: Tensor) -> Float[Tensor, "channels channels"]:
-    """Correlations averaged over the examples that have them, UNKNOWN where none has."""
-    count = torch.tensordot(weights, pairs, 1)
-    return torch.where(count > 0, torch.tensordot(weights, cross, 1) / count.clamp_min(1), UNKNOWN)
+def mean_where(values: Float[Tensor, "draws channels"], known: Bool[Tensor, "draws channels"]) -> Tensor:
+    """(draws,) means over the channels that are known, NaN where none is."""
+    return torch.where(known, values, 0.0).sum(1) / known.sum(1)
 
 
-def halved(weights: Float[Tensor, " blocks"], half: int) -> Tensor:
+def matched(
+    first: Float[Tensor, "draws channels channels"], second: Float[Tensor, "draws channels channels"]
+) -> Tensor:
+    """(draws,) mean_c rho_{c, c'(c)} on one half of the examples, c'(c) the best match on the other; both ways."""
+    scored = [
+        score.gather(2, find.argmax(2, keepdim=True))[..., 0] for find, score in ((first, second), (second, first))
+    ]
+    every = torch.cat(scored, 1)
+    return mean_where(every, every > UNKNOWN)
+
+
+def halved(weights: Float[Tensor, "draws blocks"], half: int) -> Tensor:
     """Every other block."""
-    return weights * (torch.arange(len(weights), device=weights.device) % 2 == half)
+    return weights * (torch.arange(weights.shape[1], device=weights.device) % 2 == half)

@@ -45,7 +45,8 @@ def test_the_triple_product_tells_mirror_images_apart_in_any_frame(few):
     assert before.handed_p is not None
     assert 0 < before.chiral < 600
     turned = frame_test(in_frames(few, "random", 3)[0])
-    assert (turned.chiral, turned.handed) == (before.chiral, before.handed)
+    assert abs(turned.chiral - before.chiral) <= 2  # rounded positions move a product across the threshold
+    assert turned.handed == pytest.approx(before.handed, abs=0.005)
     mirrored, _ = in_frames(few, "stored")
     object.__setattr__(mirrored, "positions", few.positions * np.array([1, 1, -1]))
     assert frame_test(mirrored).handed == pytest.approx(1 - before.handed)
