@@ -13,6 +13,7 @@ from molaugerino.config import MeasureConfig
 from molaugerino.errors import UserError
 from molaugerino.files import check_file, write_atomic
 from molaugerino.measure import Measurement, measure
+from molaugerino.measure.report import Rate
 from molaugerino.training.folder import RUNS
 from molaugerino.training.ready import find_model
 
@@ -70,12 +71,18 @@ def print_measurement(found: Measurement) -> None:
         cells = [f"{value:.3g}" for value in numbers]
         table.add_row(escape(f"{curve.output} [{curve.unit}]"), str(curve.passes), *cells, escape(case.where))
     console.print(table)
-    title = "Lie derivatives of one pass, root mean square"
+    units = dict.fromkeys(rate.unit.rpartition("/")[2] for rate in found.lie_derivative)
+    title = f"Lie derivatives of one pass, root mean square, per {' and '.join(filter(None, units))}"
     table = Table(box=box.SIMPLE, padding=0, collapse_padding=True, title=title, title_justify="left")
-    for name in ("output", "generator", "rate", "unit"):
-        table.add_column(name, justify="right" if name == "rate" else "left")
+    rates: dict[str, list[Rate]] = {}
     for rate in found.lie_derivative:
-        table.add_row(escape(rate.output), rate.axis, f"{rate.rms:.3g} +- {rate.error:.1g}", escape(rate.unit))
+        rates.setdefault(rate.output, []).append(rate)
+    table.add_column("output")
+    for rate in next(iter(rates.values())):
+        table.add_column(rate.axis, justify="right")
+    for output, each in rates.items():
+        unit = each[0].unit.rpartition("/")[0]
+        table.add_row(escape(f"{output} [{unit}]"), *(f"{rate.rms:.3g}" for rate in each))
     console.print(table)
     for output, shares in found.power.items():
         if shares:

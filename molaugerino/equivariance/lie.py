@@ -86,7 +86,7 @@ def layer_lie_derivatives(
     names = layer_names(model, layers)
     kinds: dict[str, Features | None] = {}
     rates: dict[str, list[Tensor]] = {}
-    sizes: dict[str, list[Tensor]] = {}
+    moments: dict[str, list[Tensor]] = {}
     with evaluating(model), outputs(model, names) as found:
         for x in batches:
             kinds = kinds or view.features(model, x, names)
@@ -99,22 +99,29 @@ def layer_lie_derivatives(
                     kind = kinds[name]
                     assert kind is not None  # only those that are not are unpacked
                     left = kind.flat((rate - kind.rate(matrix, h, x)).detach(), x)
-                    square = left.double().square().transpose(0, 1).flatten(1)
-                    rates.setdefault(name, []).append(torch.stack([square.sum(0).mean(), torch.tensor(float(k))]))
+                    rates.setdefault(name, []).append(by_channel(left).square().sum(0).mean())
                     if k == 0:
-                        flat = kind.flat(h.detach(), x).double().transpose(0, 1).flatten(1)
-                        sizes.setdefault(name, []).append(flat.var(1, correction=0).sum())
-    return {name: _summed(torch.stack(rates[name]), torch.stack(sizes[name]), group.dim) for name in rates}
+                        flat = by_channel(kind.flat(h.detach(), x))
+                        count = torch.full_like(flat[:, 0], flat.shape[1])
+                        moments.setdefault(name, []).append(torch.stack([count, flat.sum(1), flat.square().sum(1)]))
+    return {name: _shared_out(torch.stack(rates[name]).reshape(-1, group.dim), moments[name]) for name in rates}
 
 
-def _summed(rates: Tensor, sizes: Tensor, dim: int) -> LayerLie:
-    """By batches: (batches * generators, 2) mean squares with the generator, (batches,) variances."""
-    squares = rates[:, 0].reshape(-1, dim)
-    ratio = squares.mean(0) / sizes.mean().clamp_min(torch.finfo(torch.float64).tiny)
-    spread = squares.std(0) / len(squares) ** 0.5 / sizes.mean() if len(squares) > 1 else torch.zeros_like(ratio)
-    root = ratio.sqrt()
-    error = spread / (2 * root).clamp_min(torch.finfo(torch.float64).tiny)
-    return LayerLie(root.tolist(), torch.where(root > 0, error, 0.0).tolist())
+def by_channel(flat: Tensor) -> Float[Tensor, "channels values"]:
+    """Of (examples, channels) or (examples, channels, places), in double precision."""
+    return flat.double().transpose(0, 1).flatten(1)
+
+
+def _shared_out(squares: Float[Tensor, "batches generators"], moments: list[Tensor]) -> LayerLie:
+    """Mean squares by batch over the variance of all values; moments are count, sum and sum of squares per channel."""
+    count, total, square = torch.stack(moments).sum(0)
+    variance = (square / count - (total / count).square()).clamp_min(0).sum()
+    least = torch.finfo(torch.float64).tiny
+    root = (squares.mean(0) / variance.clamp_min(least)).sqrt()
+    if len(squares) < 2:
+        return LayerLie(root.tolist(), [0.0] * len(root))
+    spread = squares.std(0) / len(squares) ** 0.5 / variance.clamp_min(least)
+    return LayerLie(root.tolist(), torch.where(root > 0, spread / (2 * root).clamp_min(least), 0.0).tolist())
 
 
 def generators(group: Group, x: Any) -> list[Tensor]:

@@ -23,6 +23,7 @@ from molaugerino.measure.subject import (
     Nodes,
     Output,
     Subject,
+    batch_size,
     curves,
     layer_scores,
     lie_rates,
@@ -33,7 +34,6 @@ from molaugerino.tasks import TASKS, Measures, TaskData, image_law
 from molaugerino.tasks.scores import LEAST
 from molaugerino.training.images import ImageCard, evaluation_copies, load_image_model, measures_of, run_data
 
-BLOCKS = 16  # batches
 ELEMENTS = {False: 32, True: 16}  # of the loss share: for one pass, for averaged ones
 POINTS = 7  # of the curve
 SHIFT = 4  # pixels: a multiple of the strides of all networks here
@@ -82,7 +82,7 @@ def subject_of(augmented: Augmented, card: ImageCard, found: TaskData, measures:
     return Subject(
         augmented=augmented,
         own=None if card.augment == "none" else evaluation_copies(augmented, card.eval_copies),
-        batches=list(found.packed.batches(rows, -(-len(rows) // BLOCKS))),
+        batches=list(found.packed.batches(rows, batch_size(len(rows)))),
         names=[str(row) for row in rows],
         outputs=[output_of(card, measures)],
         view=ImageView(TASKS[card.task].input),

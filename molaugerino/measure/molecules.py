@@ -24,6 +24,7 @@ from molaugerino.measure.subject import (
     Nodes,
     Output,
     Subject,
+    batch_size,
     curves,
     layer_scores,
     lie_rates,
@@ -36,7 +37,6 @@ from molaugerino.training.checkpoint import ModelCard, load_model
 from molaugerino.training.evaluation import TEST_FRAMES_SEED
 from molaugerino.training.folder import molecules_to_test
 
-BLOCKS = 16  # batches
 TURNS = 2  # random rotations of every molecule, for the layers
 POINTS = 7  # of the curve
 EXACT, SHOWN = 8, 4  # degree of the rule for the powers, largest degree shown
@@ -92,7 +92,7 @@ def subject_of(
     subject = Subject(
         augmented=augmented,
         own=own,
-        batches=list(packed.batches(rows, -(-len(rows) // BLOCKS))),
+        batches=list(packed.batches(rows, batch_size(len(rows)))),
         names=[str(one) for one in loaded.id[rows]],
         outputs=outputs_of(card),
         view=MoleculeView(),

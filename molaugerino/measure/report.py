@@ -160,8 +160,8 @@ def _finite(value: Any) -> Any:
 def verdict(shares: list[Share], output: str, noun: str) -> str:
     """The absolute error or cross-entropy of an output in words, and how much of it is due to the transformations.
 
-    Such as: gap: absolute error 31 meV, of which 2.4 +- 0.1 meV (7.7%) is due to orientation; averaged over 16 passes
-    29 meV, of which 0.3 +- 0.05 meV (1.0%).
+    Such as: gap: absolute error 31 meV, of which 2.4 +- 0.1 meV (7.7%) is due to orientation; answers spread by 15 meV;
+    averaged over 16 passes 29 meV, of which 0.3 +- 0.05 meV (1.0%); answers spread by 3 meV.
     """
     parts = []
     for share in shares:
@@ -177,4 +177,9 @@ def verdict(shares: list[Share], output: str, noun: str) -> str:
         nothing = abs(found.orientation) < NOTHING * found.loss
         part = "nothing" if nothing else f"{owed} +- {error}{unit} ({found.share:.1%})"
         parts.append(f"{what}{loss}{unit}, of which {part}" + (f" is due to {noun}" if first else ""))
+        parts += [
+            f"answers spread by {scale * math.sqrt(max(other.found.orientation, 0.0)):.3g}{unit}"
+            for other in shares
+            if (other.output, other.kind, other.passes) == (output, SQUARED, share.passes)
+        ]
     return f"{output}: " + "; ".join(parts)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from molaugerino.equivariance import (
     shared,
     worst,
 )
+from molaugerino.equivariance.correlation import BLOCKS
 from molaugerino.equivariance.layerwise import Draw
 from molaugerino.equivariance.views import View
 from molaugerino.groups import Affine, Group
@@ -33,6 +34,7 @@ SEARCHED = 16  # examples that are searched for their worst
 ROUNDS, TRIES = 6, 4
 SPATIAL = {True: "places", False: "examples"}
 
+Found = TypeVar("Found", Share, Curve)
 Nodes = Callable[[int, torch.Generator], tuple[Affine, Tensor]]  # examples -> elements (n, examples), weights (n,)
 
 
@@ -101,6 +103,11 @@ class Subject:
         return self.augmented.reduce(rows).reshape(n, -1, *values.shape[2:])
 
 
+def batch_size(examples: int) -> int:
+    """As many batches as the intervals have blocks, of four examples at least: one needs others that are unrelated."""
+    return max(-(-examples // BLOCKS), 4)
+
+
 def passes(own: Affine | None) -> int:
     return 1 if own is None else own.batch_shape[0]
 
@@ -125,38 +132,44 @@ def loss_shares(subject: Subject) -> list[Share]:
         for (name, loss_name, unit), every in rows.items():
             single, averaged = (torch.cat(side) for side in zip(*every, strict=True))
             found.append(Share(name, loss_name, unit, passes(own), shared(single, averaged)))
-    order = [output.name for output in subject.outputs]
-    return sorted(found, key=lambda share: order.index(share.output))
+    return in_order(subject, found)
 
 
 @torch.no_grad()
 def curves(subject: Subject) -> list[Curve]:
     """Mean distance from the answer to the untransformed input, by size."""
     found = []
-    for output in subject.outputs:
-        for own in subject.variants:
-            parts = []
-            for k, batch in enumerate(subject.batches):
-                plain = output.pick(subject.answers(batch.x, subject.augmented.identity().unsqueeze(1), own)[0])
-                away = distances(subject, output, batch, own, plain)
-                rows = subject.augmented.input.count(batch.x)
-                parts.append(curve(away, subject.group, subject.sizes, rows, SEED + k))
-            every = torch.cat(parts, 1)
+    for own in subject.variants:
+        parts = []
+        for k, batch in enumerate(subject.batches):
+            plain = subject.answers(batch.x, subject.augmented.identity().unsqueeze(1), own)[0]
+            away = distances(subject, subject.outputs, batch, own, plain)
+            rows = subject.augmented.input.count(batch.x)
+            every = curve(away, subject.group, subject.sizes, rows, SEED + k)
+            parts.append(every.reshape(len(every), len(subject.outputs), rows))
+        for output, every in zip(subject.outputs, torch.cat(parts, 2).unbind(1), strict=True):
             error = every.std(1) / every.shape[1] ** 0.5
             found.append(Curve(output.name, output.unit, passes(own), every.mean(1).tolist(), error.tolist()))
-    return found
+    return in_order(subject, found)
 
 
 def distances(
-    subject: Subject, output: Output, batch: Batch, own: Affine | None, reference: Tensor
+    subject: Subject, outputs: Sequence[Output], batch: Batch, own: Affine | None, reference: Tensor
 ) -> Callable[[Affine], Tensor]:
-    """Elements (n, examples) -> (n, examples) distances of the answers from the reference."""
+    """Elements (n, examples) -> (n, outputs * examples) distances of the answers from the reference."""
 
     def away(g: Affine) -> Tensor:
-        each = output.pick(subject.answers(batch.x, g.to(like(subject)), own))
-        return torch.stack([output.distance(one, reference) for one in each]).double()
+        each = subject.answers(batch.x, g.to(like(subject)), own)
+        found = [[o.distance(o.pick(one), o.pick(reference)) for o in outputs] for one in each]
+        return torch.stack([torch.cat(one) for one in found]).double()
 
     return away
+
+
+def in_order(subject: Subject, found: list[Found]) -> list[Found]:
+    """By output, as the model has them."""
+    order = [output.name for output in subject.outputs]
+    return sorted(found, key=lambda each: order.index(each.output))
 
 
 @torch.no_grad()
@@ -172,10 +185,10 @@ def worst_cases(subject: Subject) -> list[WorstCase]:
                     break
                 rows = subject.augmented.input.count(batch.x)
                 g, weights = subject.nodes[own is not None](rows, generator)
-                each = output.pick(subject.answers(batch.x, g.to(like(subject)), own))
+                each = subject.answers(batch.x, g.to(like(subject)), own)
                 unequal = not bool((weights == weights[0]).all())
                 mean = torch.tensordot(weights.to(each), each, 1) if unequal else subject.augmented.reduce(each)
-                away = distances(subject, output, batch, own, mean)
+                away = distances(subject, [output], batch, own, mean)
                 reach = float(subject.sizes[-1]) / 6
                 values.append(worst(away, subject.group, g, rows, reach, ROUNDS, TRIES, SEED + k).deviation)
             every = torch.cat(values)
