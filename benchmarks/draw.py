@@ -16,6 +16,7 @@ from statistics import mean, median, pstdev
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 
 mpl.use("Agg")
 
@@ -26,6 +27,7 @@ from molaugerino.datasets.units import base_unit, factor
 
 PRETRAINED = RESULTS.parent.parent / "data" / "pretrained"
 README = RESULTS.parent.parent / "README.md"
+RESAMPLINGS = 4000
 LABELS = {
     "gap": ("gap, a scalar", "tab:blue"),
     "dipole": ("dipole, a vector that turns back", "tab:green"),
@@ -339,16 +341,17 @@ def image_laws_table(content: dict[str, Any]) -> str:
     """Half-widths learned against the right ones: by the loss budget, and at fixed prices."""
     rows = []
     tasks = dict.fromkeys(r["task"] for r in content["runs"] if r["part"] == "laws")
+    prices = sorted({r["strength"] for r in content["runs"] if r["part"] == "prices"})
     for task in tasks:
         runs = [r for r in content["runs"] if r["task"] == task]
         own = [r for r in runs if r["part"] == "laws" and r["augment"] == "learned"]
         cells = [spread([half_width(r) for r in own], 3), f"{own[0]['right']:.3f}", score_of(own)]
-        for price in sorted({r["strength"] for r in runs if r["part"] == "prices"}):
+        for price in prices:
             priced = [r for r in runs if r["part"] == "prices" and r["strength"] == price]
             cells.append(spread([half_width(r) for r in priced], 2))
         rows.append([f"`{task}`", *cells, f"{mean(r['cpu_minutes'] for r in own):.1f}"])
-    header = ["task", "half-width, rad", "right", "test score", "at price 0.001", "0.01", "0.1", "minutes of one core"]
-    return table(header, rows)
+    header = ["task", "half-width, rad", "right", "test score", *(f"at price {price:g}" for price in prices)]
+    return table([*header, "minutes of one core"], rows)
 
 
 def score_of(runs: list[dict[str, Any]], copies: int = -1) -> str:
@@ -371,7 +374,33 @@ def image_copies_table(content: dict[str, Any]) -> str:
         cells = [score_of(runs, k).rpartition(" +-")[0] or score_of(runs, k) for k in range(len(runs[0]["results"]))]
         flat = f"{mean(r['flatness']['range_of_mean'] for r in runs):.3f}" if "flatness" in runs[0] else ""
         rows.append([f"`{task}`", augment, width, *[*cells, "", ""][:3], flat])
-    return table(["task", "augmentation", "half-width, rad", "1 copy", "4", "16", "probability over the circle"], rows)
+    header = ["task", "augmentation", "half-width, rad", "1 copy", "4", "16", "probability over the circle"]
+    compared = [differences(groups, task) for task in dict.fromkeys(task for task, _ in groups)]
+    return "\n\n".join(filter(None, [table(header, rows), *compared]))
+
+
+def differences(groups: dict[tuple[str, str], list[dict[str, Any]]], task: str) -> str:
+    """Learned against fixed and none, in pairs: of images, by the bootstrap; of seeds where scores are not of images."""
+    learned = {r["seed"]: r for r in groups.get((task, "learned"), [])}
+    told = []
+    for other in ("fixed", "none"):
+        pairs = [(learned[r["seed"]], r) for r in groups.get((task, other), []) if r["seed"] in learned]
+        if not pairs:
+            continue
+        name = next(iter(pairs[0][0]["results"][-1]["scores"]))
+        gaps = [100 * (ours["results"][-1]["scores"][name] - r["results"][-1]["scores"][name]) for ours, r in pairs]
+        if "right_or_wrong" in pairs[0][0]:
+            each = np.concatenate(
+                [np.array([*a["right_or_wrong"]], int) - np.array([*b["right_or_wrong"]], int) for a, b in pairs]
+            )
+            rng = np.random.default_rng(0)
+            drawn = [100 * float(rng.choice(each, len(each)).mean()) for _ in range(RESAMPLINGS)]
+            low, high = np.quantile(drawn, (0.025, 0.975))
+            interval = f"95 % interval {low:+.2f} to {high:+.2f}, bootstrap over {len(each):,} pairs"
+        else:
+            interval = f"{min(gaps):+.1f} to {max(gaps):+.1f} by seed"
+        told.append(f"{mean(gaps):+.2f} points against {other} ({interval})")
+    return f"`{task}`, {name} of learned: {'; '.join(told)}." if told else ""
 
 
 def power_table(content: dict[str, Any]) -> str:
