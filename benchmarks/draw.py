@@ -380,7 +380,7 @@ def image_copies_table(content: dict[str, Any]) -> str:
 
 
 def differences(groups: dict[tuple[str, str], list[dict[str, Any]]], task: str) -> str:
-    """Learned against fixed and none, in pairs: of images, by the bootstrap; of seeds where scores are not of images."""
+    """Learned against fixed and none: in pairs of images, by the bootstrap, or of seeds where a score is of all."""
     learned = {r["seed"]: r for r in groups.get((task, "learned"), [])}
     told = []
     for other in ("fixed", "none"):

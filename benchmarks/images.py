@@ -35,13 +35,9 @@ from rich.console import Console
 
 from molaugerino.config import ImageConfig, ImageLawConfig
 from molaugerino.tasks import TASKS
-from molaugerino.training.images import (
-    evaluation_copies,
-    load_image_model,
-    open_image_data,
-    predictions,
-    train_images,
-)
+from molaugerino.training.image_models import load_image_model
+from molaugerino.training.image_scores import evaluation_copies, predictions
+from molaugerino.training.images import open_image_data, train_images
 
 KNOWN = ("two-icons", "touching-ranges", "angle", "hue")
 PRICES = (1e-3, 1e-2, 1e-1)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -17,31 +15,28 @@ from molaugerino.discover import COPIES, MOLECULES, Discovery, Finding, Kind, ju
 from molaugerino.distributions import GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.tasks import Loss, PackedImages, forced_law, image_law
-from molaugerino.training.images import BATCH, load_image_model, measures_of, run_data
+from molaugerino.training.image_models import measures_of
+from molaugerino.training.image_scores import BATCH, OpenRun
 from molaugerino.training.objective import LossBudget
 
 
-def discover_images(
-    run: str | Path, data: Sequence[str] = (), images: int = MOLECULES, method: Sequence[str] = ()
-) -> Discovery:
+def discover_images(run: OpenRun, images: int = MOLECULES) -> Discovery:
     """Judge every part of a learned law on test images, by the rules of `discover`.
 
     Args:
-        run: folder of a run with --augment learned.
-        data: other pictures for its task; none takes those of the run.
+        run: with --augment learned, as `open_run` gives it.
         images: how many test images to use.
-        method: none; images have no level of theory.
 
     Raises:
         UserError: for a run without a learned law, or too few images.
     """
-    folder = Path(run)
-    augmented, card = load_image_model(folder)
+    augmented, card, found = run.augmented, run.card, run.data
     if card.augment != "learned":
-        raise UserError(f"{folder} was trained with --augment {card.augment}; discover reads a law that was learned")
-    if images < 2 or method:
-        raise UserError(f"`images` must be at least 2, without a method, got {images} and {list(method)}")
-    found = run_data(folder, card, data)
+        raise UserError(
+            f"{run.folder} was trained with --augment {card.augment}; discover reads a law that was learned"
+        )
+    if images < 2:
+        raise UserError(f"`images` must be at least 2, got {images}")
     rows = np.sort(np.random.default_rng(0).permutation(found.split.test)[:images])
     packed = found.packed
     measures = measures_of(card, packed.y[torch.from_numpy(found.split.train)])
@@ -60,7 +55,7 @@ def discover_images(
         kind = cast(Kind, line.quantity.split()[0])
         numbers = (line.width, line.unit, line.nats, before.nats - line.nats, *evidence)
         findings.append(Finding(kind, axis, *numbers, verdict, reason))
-    return Discovery(str(folder), [card.task], identity, measures.constant, allowed, len(rows), findings)
+    return Discovery(str(run.folder), [card.task], identity, measures.constant, allowed, len(rows), findings)
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from torch import Tensor
 from molaugerino.augment import Augmented
 from molaugerino.groups import SO2, Affine
 from molaugerino.tasks import TASKS, TaskData
-from molaugerino.training.images import ImageCard, evaluation_copies, load_image_model, run_data
+from molaugerino.training.image_models import ImageCard
+from molaugerino.training.image_scores import evaluation_copies
 
 AROUND = 12  # copies on the ring
 STEPS = 73  # angles of the curve
@@ -44,12 +44,6 @@ def draw_law(augmented: Augmented, card: ImageCard, data: TaskData, path: str | 
     elif card.kind == "rotation":
         curves(right, augmented, card, x, y)
     figure.savefig(path, dpi=130)
-
-
-def draw_run(run: str | Path, data: Sequence[str], path: str | Path) -> None:
-    """`draw_law` of a saved run, on its own test images or on those of other data."""
-    augmented, card = load_image_model(run)
-    draw_law(augmented, card, run_data(Path(run), card, data), path)
 
 
 def ring(figure: Any, augmented: Augmented, card: ImageCard, image: Tensor) -> None:

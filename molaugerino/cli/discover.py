@@ -11,9 +11,11 @@ from rich.table import Table
 from molaugerino.config import DiscoverConfig
 from molaugerino.discover import Discovery, discover
 from molaugerino.discover_images import discover_images
+from molaugerino.errors import UserError
 from molaugerino.files import make_folder, write_atomic
-from molaugerino.image_pictures import draw_run
+from molaugerino.image_pictures import draw_law
 from molaugerino.training.checkpoint import is_of_images
+from molaugerino.training.image_scores import open_run
 
 SHORT = {"degree": "deg", "angstrom": "A"}  # so that a line fits a terminal of 80 columns
 JSON, PICTURE, LAW = "discovery.json", "discovery.png", "law.png"
@@ -21,14 +23,20 @@ JSON, PICTURE, LAW = "discovery.json", "discovery.png", "law.png"
 
 def run(config: DiscoverConfig) -> int:
     out = config.run if config.out is None else config.out
-    find = discover_images if is_of_images(config.run) else discover
-    found = find(config.run, config.data, config.molecules, config.method)
+    opened = None
+    if is_of_images(config.run):
+        if config.method:
+            raise UserError(f"images have no level of theory, got --method {' '.join(config.method)}; leave it out")
+        opened = open_run(config.run, config.data)
+        found = discover_images(opened, config.molecules)
+    else:
+        found = discover(config.run, config.data, config.molecules, config.method)
     make_folder(out)
     write_atomic(out / JSON, found.to_json() + "\n")
     found.picture(out / PICTURE)
     written = [JSON, PICTURE]
-    if is_of_images(config.run):
-        draw_run(config.run, config.data, out / LAW)
+    if opened is not None:
+        draw_law(opened.augmented, opened.card, opened.data, out / LAW)
         written.append(LAW)
     if config.format == "json":
         print(found.to_json())

@@ -64,7 +64,7 @@ def run(config: EvaluateConfig) -> int:
 
 def images(folder: Path, config: EvaluateConfig) -> int:
     """Law and test scores of a model of images, on the pictures of its run."""
-    from molaugerino.training.images import evaluate_run
+    from molaugerino.training.image_scores import evaluate_run
 
     card, results = evaluate_run(folder, config.data, config.copies)
     if config.format == "json":

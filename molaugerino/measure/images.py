@@ -32,7 +32,8 @@ from molaugerino.measure.subject import (
 )
 from molaugerino.tasks import TASKS, Measures, TaskData, image_law
 from molaugerino.tasks.scores import LEAST
-from molaugerino.training.images import ImageCard, evaluation_copies, load_image_model, measures_of, run_data
+from molaugerino.training.image_models import ImageCard, measures_of
+from molaugerino.training.image_scores import evaluation_copies, open_run
 
 ELEMENTS = {False: 32, True: 16}  # of the loss share: for one pass, for averaged ones
 POINTS = 7  # of the curve
@@ -46,8 +47,8 @@ def measure_images(
     folder: Path, data: Sequence[str] = (), examples: int = EXAMPLES, layers: Sequence[str] = ()
 ) -> Measurement:
     """How much a model of images depends on what its task's law does; see `measure`."""
-    augmented, card = load_image_model(folder)
-    found = run_data(folder, card, data)
+    run = open_run(folder, data)
+    augmented, card, found = run.augmented, run.card, run.data
     measures = measures_of(card, found.packed.y[torch.from_numpy(found.split.train)])
     subject = subject_of(augmented, card, found, measures, examples)
     transforms, told = layer_transforms(card.kind, min(card.size))

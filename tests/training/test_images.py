@@ -20,16 +20,9 @@ from molaugerino.discover_images import discover_images
 from molaugerino.errors import UserError
 from molaugerino.groups import SO2
 from molaugerino.tasks import TASKS
-from molaugerino.training.images import (
-    build_images,
-    evaluate_images,
-    evaluation_copies,
-    load_image_model,
-    make_image_card,
-    make_image_module,
-    open_image_data,
-    train_images,
-)
+from molaugerino.training.image_models import build_images, load_image_model
+from molaugerino.training.image_scores import evaluate_images, evaluation_copies, open_run
+from molaugerino.training.images import make_image_card, make_image_module, open_image_data, train_images
 from molaugerino.training.ready import find_model
 
 QUIET = Console(quiet=True)
@@ -239,12 +232,12 @@ class TestFiles:
             (tmp_path / name).write_bytes((trained.folder / name).read_bytes())
         (tmp_path / "config.toml").write_text(settings.replace("images = 200", "images = 201"))
         with pytest.raises(UserError, match="changed since"):
-            discover_images(tmp_path)
+            open_run(tmp_path)
 
 
 def test_verdicts_know_the_task(learned):
     """Of a network that tells upright from upside-down, forcing half a turn costs; the law stays narrow."""
-    [finding] = discover_images(learned.folder, images=100).findings
+    [finding] = discover_images(open_run(learned.folder), images=100).findings
     assert finding.rise > 0.3
     assert finding.verdict == "broken"
     assert TASKS["two-icons"].right is not None
