@@ -72,19 +72,19 @@ def layer_correlations(
             model(x)
             plain = dict(found)
             for draw in transforms:
-                g = draw(view.input.count(x), generator).to(device_of(model))
+                g = draw(view.input.count(x), generator).to(next(model.parameters(), torch.empty(0)))
                 found.clear()
                 model(view.input.act(g, x, view.input.index(x)))
                 for name, kind in kinds.items():
                     if kind is not None:
                         expected = kind.flat(kind.act(g, plain[name], x), x, g)
-                        add(metrics, name, kind, expected, kind.flat(found[name], x, g), block)
+                        _add(metrics, name, kind, expected, kind.flat(found[name], x, g), block)
     if not metrics:
         raise UserError("there is nothing to measure: no batch, no transformation, or no layer with a known layout")
     return metrics, [name for name, kind in kinds.items() if kind is None]
 
 
-def add(
+def _add(
     metrics: dict[str, Correlation], name: str, kind: Features, expected: torch.Tensor, seen: torch.Tensor, block: int
 ) -> None:
     """The metric of a layer, made when it is first met, with these examples added."""
@@ -104,8 +104,3 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in was.items():
             module.training = mode
-
-
-def device_of(model: nn.Module) -> torch.Tensor | torch.device:
-    """A parameter, whose dtype and device elements take; the CPU where there is none."""
-    return next(model.parameters(), torch.empty(0))
