@@ -129,8 +129,10 @@ def fit(network: nn.Module, x: Tensor, y: Tensor, steps: int, seed: int, crops: 
         batch = x[rows]
         if crops:
             wide = functional.pad(batch, [MARGIN] * 4)
-            r, c = torch.randint(2 * MARGIN + 1, (2,), generator=generator).tolist()
-            batch = wide[..., r : r + x.shape[-2], c : c + x.shape[-1]]
+            corners = torch.randint(2 * MARGIN + 1, (BATCH, 2), generator=generator).tolist()
+            height, width = x.shape[-2:]
+            pairs = zip(wide, corners, strict=True)
+            batch = torch.stack([one[:, r : r + height, c : c + width] for one, (r, c) in pairs])
         optimiser.zero_grad()
         functional.cross_entropy(network(batch), y[rows]).backward()
         optimiser.step()

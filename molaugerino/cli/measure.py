@@ -62,7 +62,7 @@ def print_measurement(found: Measurement) -> None:
     console.print(table)
     if found.unmeasured:
         console.print(f"not measured, their layout is not known: {', '.join(found.unmeasured)}", soft_wrap=True)
-    title = f"answers under {found.transformations}: how far they move"
+    title = f"how far answers move from the untransformed one, under {found.transformations}"
     table = Table(box=box.SIMPLE, padding=0, collapse_padding=True, title=title, title_justify="left")
     for name in ("output", "passes", f"at {found.sizes[-1]:.3g} {found.size_unit}", "worst, mean", "largest", "of"):
         table.add_column(name, justify="left" if name in ("output", "of") else "right")
@@ -71,8 +71,8 @@ def print_measurement(found: Measurement) -> None:
         cells = [f"{value:.3g}" for value in numbers]
         table.add_row(escape(f"{curve.output} [{curve.unit}]"), str(curve.passes), *cells, escape(case.where))
     console.print(table)
-    units = dict.fromkeys(rate.unit.rpartition("/")[2] for rate in found.lie_derivative)
-    title = f"Lie derivatives of one pass, root mean square, per {' and '.join(filter(None, units))}"
+    units = " and ".join(filter(None, dict.fromkeys(rate.per for rate in found.lie_derivative)))
+    title = "Lie derivatives of one pass, root mean square" + (f", per {units}" if units else "")
     table = Table(box=box.SIMPLE, padding=0, collapse_padding=True, title=title, title_justify="left")
     rates: dict[str, list[Rate]] = {}
     for rate in found.lie_derivative:
@@ -81,8 +81,7 @@ def print_measurement(found: Measurement) -> None:
     for rate in next(iter(rates.values())):
         table.add_column(rate.axis, justify="right")
     for output, each in rates.items():
-        unit = each[0].unit.rpartition("/")[0]
-        table.add_row(escape(f"{output} [{unit}]"), *(f"{rate.rms:.3g}" for rate in each))
+        table.add_row(escape(f"{output} [{each[0].unit}]"), *(f"{rate.rms:.3g}" for rate in each))
     console.print(table)
     for output, shares in found.power.items():
         if shares:

@@ -14,7 +14,6 @@ from molaugerino.errors import UserError
 
 BLOCKS = 16  # of examples: resampled for the intervals, and by turns one half finds a match and the other scores it
 DEAD = 1e-12  # of the largest mean square of the layer: a channel of less variance says nothing
-CHUNK = 64  # channels compared with all others at once
 DRAWS, AT_ONCE = 200, 25  # of the bootstrap, and how many are computed together
 UNKNOWN = -2.0  # below any correlation
 
@@ -51,7 +50,7 @@ class Correlation(Metric, ABC):
 
     def __init__(self, channels: int, **options: Any) -> None:
         super().__init__(**options)
-        self.channels = channels
+        self.channels, self._turn = channels, 0
         self.add_state("updates", torch.zeros(BLOCKS, dtype=torch.long), dist_reduce_fx="sum")
 
     def _add(self, *shapes: tuple[str, int]) -> None:
@@ -61,7 +60,8 @@ class Correlation(Metric, ABC):
             self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
 
     def _block(self, block: int | None) -> int:
-        place = (int(self.updates.sum()) if block is None else block) % BLOCKS
+        place = (self._turn if block is None else block) % BLOCKS
+        self._turn += 1  # no state: `forward` resets that before every update
         self.updates[place] += 1
         return place
 
@@ -74,7 +74,11 @@ class Correlation(Metric, ABC):
         return {name: value[0] for name, value in self.scores(weights).items()}
 
     def intervals(self, level: float = 0.95, seed: int = 0) -> dict[str, tuple[float, float]]:
-        """Percentiles of each score over 200 resamplings of the blocks with replacement; NaN from a single block."""
+        """Each score with the spread of 200 resamplings of the blocks about their mean; NaN from a single block.
+
+        Of scores that are a maximum over channels, resampling raises the mean, by noise that it adds; their percentiles
+        themselves need not hold the score.
+        """
         filled = (self.updates > 0).nonzero()[:, 0].cpu()
         if len(filled) < 2:
             return dict.fromkeys(self.compute(), (float("nan"), float("nan")))
@@ -84,8 +88,12 @@ class Correlation(Metric, ABC):
         weights.scatter_add_(1, drawn, torch.ones_like(drawn, dtype=torch.float64))
         parts = [self.scores(part) for part in torch.split(weights.to(self.updates.device), AT_ONCE)]
         edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64, device=self.updates.device)
-        found = {name: torch.cat([part[name] for part in parts]).nanquantile(edges) for name in parts[0]}
-        return {name: (float(low), float(high)) for name, (low, high) in found.items()}
+        found = {}
+        for name, score in self.compute().items():
+            every = torch.cat([part[name] for part in parts])
+            low, high = (score + every.nanquantile(edges) - every.nanmean()).tolist()
+            found[name] = low, high
+        return found
 
 
 class SpatialCorrelation(Correlation):
@@ -155,8 +163,7 @@ class SpatialCorrelation(Correlation):
     def _matrix(self, a: Tensor, b: Tensor, alive: Tensor, alive_b: Tensor) -> tuple[Tensor, Tensor]:
         """(examples, channels, channels) correlations, UNKNOWN where either is dead, and where they are known."""
         there = alive.unsqueeze(2) & alive_b.unsqueeze(1)
-        rho = torch.cat([part @ b.mT for part in torch.split(a, CHUNK, 1)], 1)
-        return rho.masked_fill(~there, UNKNOWN), there
+        return (a @ b.mT).masked_fill(~there, UNKNOWN), there
 
     def scores(self, weights: Float[Tensor, "draws blocks"]) -> dict[str, Float[Tensor, " draws"]]:
         def over(total: Tensor, count: Tensor) -> Tensor:
@@ -192,12 +199,13 @@ class SampleCorrelation(Correlation):
     square_a: Tensor
     square_b: Tensor
     cross: Tensor
+    null_n: Tensor
     null_cross: Tensor
 
     def __init__(self, channels: int, **options: Any) -> None:
         super().__init__(channels, **options)
         self._add(("n", 0), ("sum_a", 1), ("sum_b", 1), ("square_a", 1), ("square_b", 1), ("cross", 2))
-        self._add(("null_cross", 2))
+        self._add(("null_n", 0), ("null_cross", 2))
 
     def update(
         self,
@@ -226,24 +234,26 @@ class SampleCorrelation(Correlation):
         for total, value in ((self.sum_a, a), (self.sum_b, b), (self.square_a, a * a), (self.square_b, b * b)):
             total[k] += value.sum(0)
         self.cross[k] += a.mT @ b
-        self.null_cross[k] += a.mT @ b.roll(max(1, len(b) // 2), 0)
+        if len(a) > 1:
+            self.null_n[k] += len(a)
+            self.null_cross[k] += a.mT @ b.roll(len(b) // 2, 0)
 
     def scores(self, weights: Float[Tensor, "draws blocks"]) -> dict[str, Float[Tensor, " draws"]]:
-        rho, null = self._rho(weights, self.cross), self._rho(weights, self.null_cross)
+        rho, null = self._rho(weights, self.cross, self.n), self._rho(weights, self.null_cross, self.null_n)
         same = rho.diagonal(dim1=1, dim2=2)
         known = same > UNKNOWN
-        halves = (self._rho(halved(weights, half), self.cross) for half in (0, 1))
+        halves = (self._rho(halved(weights, half), self.cross, self.n) for half in (0, 1))
         return {
             "invariance": mean_where(same, known),
             "equivariance": mean_where(rho.amax(2), known),
             "matched": matched(*halves),
-            "null_invariance": mean_where(null.diagonal(dim1=1, dim2=2), known),
-            "null_equivariance": mean_where(null.amax(2), known),
+            "null_invariance": mean_where(null.diagonal(dim1=1, dim2=2), null.diagonal(dim1=1, dim2=2) > UNKNOWN),
+            "null_equivariance": mean_where(null.amax(2), null.amax(2) > UNKNOWN),
             "dead": 1 - known.double().mean(1),
         }
 
-    def _rho(self, weights: Tensor, cross: Tensor) -> Float[Tensor, "draws channels channels"]:
-        """UNKNOWN where a channel is dead, or no example counts."""
+    def _rho(self, weights: Tensor, cross: Tensor, count: Tensor) -> Float[Tensor, "draws channels channels"]:
+        """UNKNOWN where a channel is dead, or no example counts; `count` of the sums in `cross`, by block."""
         n = (weights @ self.n).unsqueeze(1).clamp_min(1)
         mean_a, mean_b = weights @ self.sum_a / n, weights @ self.sum_b / n
         square_a, square_b = weights @ self.square_a / n, weights @ self.square_b / n
@@ -251,8 +261,10 @@ class SampleCorrelation(Correlation):
         least = DEAD * torch.maximum(square_a, square_b).amax(1, keepdim=True)
         there = (var_a > least).unsqueeze(2) & (var_b > least).unsqueeze(1)
         size = torch.where(there, var_a.clamp_min(0).unsqueeze(2) * var_b.clamp_min(0).unsqueeze(1), 1.0).sqrt()
-        covariance = torch.tensordot(weights, cross, 1) / n.unsqueeze(2) - mean_a.unsqueeze(2) * mean_b.unsqueeze(1)
-        return torch.where(there, covariance / size, UNKNOWN)
+        summed = (weights @ count)[:, None, None]
+        products = torch.tensordot(weights, cross, 1) / summed.clamp_min(1)
+        covariance = products - mean_a.unsqueeze(2) * mean_b.unsqueeze(1)
+        return torch.where(there & (summed > 0), covariance / size, UNKNOWN)
 
 
 def normalised(x: Float[Tensor, "examples channels places"]) -> tuple[Tensor, Tensor]:
@@ -277,9 +289,11 @@ def matched(
     first: Float[Tensor, "draws channels channels"], second: Float[Tensor, "draws channels channels"]
 ) -> Tensor:
     """(draws,) mean_c rho_{c, c'(c)} on one half of the examples, c'(c) the best match on the other; both ways."""
-    scored = [
-        score.gather(2, find.argmax(2, keepdim=True))[..., 0] for find, score in ((first, second), (second, first))
-    ]
+    scored = []
+    for find, score in ((first, second), (second, first)):
+        top, match = find.max(2, keepdim=True)
+        found = score.gather(2, match)
+        scored.append(torch.where(top > UNKNOWN, found, UNKNOWN)[..., 0])
     every = torch.cat(scored, 1)
     return mean_where(every, every > UNKNOWN)
 

@@ -66,7 +66,7 @@ def outputs(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor
             several = isinstance(output, (tuple, list))
             for k, value in enumerate(output if several else (output,)):
                 if isinstance(value, Tensor) and value.is_floating_point():
-                    found[f"{name}[{k}]" if several else name] = value
+                    found[f"{name}[{k}]" if several else name] = value.clone()  # some next layers work in place
 
         return keep
 

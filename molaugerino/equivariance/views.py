@@ -69,7 +69,9 @@ def _told(a: tuple[int, ...], b: tuple[int, ...], mask_a: Tensor, mask_b: Tensor
         return None
     whole = sizes[0] == molecules
     packed = not whole and sizes[0] == (int(mask_a.sum()), int(mask_b.sum()))
-    padded = tuple(k for k in rows[1:] if whole and sizes[k] == atoms)
+    padded = tuple(k for k in rows[1:] if sizes[k] == atoms)
+    if padded and not whole:
+        return None  # padded atoms of several copies of each molecule: which are atoms is not known
     stay = [k for k in range(len(a)) if k not in rows]
     threes = [k for k in stay if a[k] == 3]
     vector = threes[0] if len(threes) == 1 and len(stay) > 1 else None
@@ -82,7 +84,8 @@ def _told(a: tuple[int, ...], b: tuple[int, ...], mask_a: Tensor, mask_b: Tensor
 class ImageView:
     """Images (images, channels, height, width). Layers give maps, which move alike, or one vector per image.
 
-    Maps of fewer than 4 places that count are taken for vectors, which stay.
+    Channels come before the places, as in all of torch's layers. Maps of fewer than 4 places that count are taken for
+    vectors, which stay.
 
     Attributes:
         input: `Image` or `Colour`.

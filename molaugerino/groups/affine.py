@@ -103,8 +103,8 @@ class Affine:
         if device != self.device:
             raise UserError(f"{what} are on {device}, these elements on {self.device}; move one with .to")
 
-    def __getitem__(self, index: Tensor | slice | int | tuple[Tensor, ...]) -> Affine:
-        """Select along the first batch dimension, or by a tensor for each of the first ones."""
+    def __getitem__(self, index: Tensor | slice | int) -> Affine:
+        """Select along the first batch dimension."""
         return Affine(self.linear[index], self.shift[index])
 
     def expand(self, *batch_shape: int) -> Affine:

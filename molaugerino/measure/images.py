@@ -13,7 +13,8 @@ from torch import Tensor
 from molaugerino.augment import Augmented
 from molaugerino.config import LawKind
 from molaugerino.datasets.image_sets import IGNORED
-from molaugerino.equivariance import ImageView, drawn, fixed
+from molaugerino.distributions import GroupDistribution
+from molaugerino.equivariance import ImageView, fixed
 from molaugerino.equivariance.layerwise import Draw
 from molaugerino.groups import SO2, T2, Affine
 from molaugerino.measure.report import EXAMPLES, Measurement, verdict
@@ -40,6 +41,7 @@ POINTS = 7  # of the curve
 SHIFT = 4  # pixels: a multiple of the strides of all networks here
 REACH = {"rotation": math.pi, "hue": math.pi}  # largest coordinate of the curve; of all others
 OTHERWISE = 0.5
+NO_SHARE = "its labels change with whatever its law does, so none of its error is due to that alone"
 NOUNS = {"rotation": "orientation", "translation": "position", "scale": "size", "affine": "pose", "hue": "hue"}
 
 
@@ -51,7 +53,7 @@ def measure_images(
     augmented, card, found = run.augmented, run.card, run.data
     measures = measures_of(card, found.packed.y[torch.from_numpy(found.split.train)])
     subject = subject_of(augmented, card, found, measures, examples)
-    transforms, told = layer_transforms(card.kind, min(card.size))
+    transforms, told = layer_transforms(card.kind, min(found.packed.x.shape[-2:]))
     scores, left_out = layer_scores(subject, transforms, tuple(layers))
     shares = loss_shares(subject)
     angles = card.kind in REACH
@@ -60,7 +62,7 @@ def measure_images(
         network=card.model,
         augment=card.augment,
         examples=len(subject.names),
-        transformations=f"the widest law of {card.kind}, {image_law(card.kind, 1.0).describe()[0].name}",
+        transformations=f"the widest law of {card.kind}" + ("" if reach(card) == 1 else " that keeps the labels"),
         layers=scores,
         layer_transformations=told,
         unmeasured=left_out,
@@ -72,7 +74,7 @@ def measure_images(
         worst_angle=worst_cases(subject),
         power={},
         frames=None,
-        verdict=[verdict(shares, card.task, NOUNS[card.kind])],
+        verdict=[verdict(shares, card.task, NOUNS[card.kind]) if shares else f"{card.task}: {NO_SHARE}"],
     )
 
 
@@ -80,43 +82,51 @@ def subject_of(augmented: Augmented, card: ImageCard, found: TaskData, measures:
     """The model and random test images."""
     rows = np.random.default_rng(SEED).permutation(found.split.test)[:examples]
     augmented.at_once = AT_ONCE
+    law, published = image_law(card.kind, reach(card) or 1.0), card.augment == "paper"
+    averaged = card.augment != "none" and card.eval_copies > 1
     return Subject(
         augmented=augmented,
-        own=None if card.augment == "none" else evaluation_copies(augmented, card.eval_copies),
+        own=evaluation_copies(augmented, card.eval_copies, published) if averaged else None,
         batches=list(found.packed.batches(rows, batch_size(len(rows)))),
         names=[str(row) for row in rows],
         outputs=[output_of(card, measures)],
         view=ImageView(TASKS[card.task].input),
-        group=augmented.distribution.group,
+        group=law.group,
         length="half side",
-        nodes={averaged: nodes_of(card.kind, count) for averaged, count in ELEMENTS.items()},
+        widest=law,
+        nodes={several: nodes_of(law, count) for several, count in ELEMENTS.items()} if reach(card) else None,
         sizes=torch.linspace(0, REACH.get(card.kind, OTHERWISE), POINTS),
     )
 
 
-def nodes_of(kind: LawKind, count: int) -> Nodes:
-    """Draws of the widest law; of rotations evenly spaced ones, from a random angle on."""
+def reach(card: ImageCard) -> float:
+    """Share of the widest law that leaves the labels of a task alone; where nothing is known against it, all of it."""
+    right = TASKS[card.task].right
+    return 1.0 if right is None or card.kind not in REACH else right / REACH[card.kind]
+
+
+def nodes_of(law: GroupDistribution, count: int) -> Nodes:
+    """The law at random noise for each example; of a single number, one in each of so many equal parts."""
 
     def nodes(examples: int, generator: torch.Generator) -> tuple[Affine, Tensor]:
-        if kind == "rotation":
-            steps = 2 * math.pi / count * torch.arange(count).reshape(-1, 1, 1)
-            angles = steps + 2 * math.pi * torch.rand(1, examples, 1, generator=generator)
-            return SO2.exp(torch.remainder(angles + math.pi, 2 * math.pi) - math.pi), torch.ones(count) / count
-        law = image_law(kind, 1.0)
-        return law.sample((count, examples), generator).detach(), torch.ones(count) / count
+        noise = torch.rand(count, examples, law.noise_dim, generator=generator)
+        if law.noise_dim == 1:
+            noise = (torch.arange(count).reshape(-1, 1, 1) + noise) / count
+        return law.elements(noise.clamp_max(1 - torch.finfo(noise.dtype).eps)).detach(), torch.ones(count) / count
 
     return nodes
 
 
 def layer_transforms(kind: LawKind, side: int) -> tuple[list[Draw], str]:
-    """For the layers: quarter turns and shifts by a multiple of the strides, which are exact; of others, draws."""
+    """For the layers: quarter turns, shifts by a multiple of the strides; of others, draws, the same for all images."""
     if kind == "rotation":
         return fixed(SO2.exp(math.pi / 2 * torch.tensor([[1.0], [2.0], [3.0]]))), "the three quarter turns"
     if kind == "translation":
         step = 2 * SHIFT / side
         ways = step * torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 1.0]])
         return fixed(T2.exp(ways)), f"three shifts by {SHIFT} pixels"
-    return drawn(image_law(kind, 1.0), 2), "two random draws of the widest law for every image"
+    generator = torch.Generator().manual_seed(SEED)
+    return fixed(image_law(kind, 0.5).sample((2,), generator).detach()), "two draws of a law half as wide as the widest"
 
 
 def output_of(card: ImageCard, measures: Measures) -> Output:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from molaugerino.equivariance import MoleculeView, absolute, drawn, frame_test, 
 from molaugerino.equivariance.frames import LEAST
 from molaugerino.errors import UserError
 from molaugerino.groups import SE3, SO3, Affine
-from molaugerino.measure.report import EXAMPLES, SQUARED, Measurement, verdict
+from molaugerino.measure.report import EXAMPLES, SQUARED, Measurement, Share, verdict
 from molaugerino.measure.subject import (
     AT_ONCE,
     SEED,
@@ -40,6 +41,7 @@ from molaugerino.training.folder import molecules_to_test
 TURNS = 2  # random rotations of every molecule, for the layers
 POINTS = 7  # of the curve
 EXACT, SHOWN = 8, 4  # degree of the rule for the powers, largest degree shown
+TURNING = ("none", "pseudoscalar")  # worlds whose labels rotations leave alone, as far as it is known
 POWERED = 16  # molecules
 
 
@@ -50,14 +52,14 @@ def measure_molecules(
     augmented, card = load_model(folder)
     subject, loaded = subject_of(augmented, card, folder, data, examples)
     scores, left_out = layer_scores(subject, drawn(HaarBall(SO3, math.pi), TURNS), tuple(layers))
-    turning = Subject(**{**vars(subject), "group": SO3()})  # sizes of rotations alone
+    turning = replace(subject, group=SO3())  # sizes of rotations alone
     shares = loss_shares(subject)
     return Measurement(
         run=str(folder),
         network=card.model,
         augment=card.augment,
         examples=len(subject.names),
-        transformations="rotations about the centroid, all alike",
+        transformations="rotations about the origin, all alike",
         layers=scores,
         layer_transformations=f"{TURNS} random rotations of every molecule",
         unmeasured=left_out,
@@ -69,7 +71,7 @@ def measure_molecules(
         worst_angle=worst_cases(turning),
         power=powers(subject),
         frames=frame_test(loaded) if len(loaded) >= LEAST else None,
-        verdict=[verdict(shares, output.name, "orientation") for output in subject.outputs],
+        verdict=verdicts(subject, card, shares),
     )
 
 
@@ -86,19 +88,18 @@ def subject_of(
     if len(rows) < 2:
         raise UserError(f"{loaded.name} has fewer than two labelled molecules to measure on; give more with --data")
     augmented.at_once = AT_ONCE
-    own = None if card.augment == "none" else augmented.evaluation_elements(card.eval_copies)
-    if card.conditional:
-        own = None  # its elements differ from molecule to molecule
+    averaged = card.augment in ("fixed", "learned") and card.eval_copies > 1 and not card.conditional
     subject = Subject(
         augmented=augmented,
-        own=own,
+        own=augmented.evaluation_elements(card.eval_copies) if averaged else None,
         batches=list(packed.batches(rows, batch_size(len(rows)))),
         names=[str(one) for one in loaded.id[rows]],
         outputs=outputs_of(card),
         view=MoleculeView(),
         group=SE3(),
         length="angstrom",
-        nodes={False: randomised(cube()), True: randomised(tetrahedron())},
+        widest=HaarBall(SO3, math.pi),
+        nodes={False: randomised(cube()), True: randomised(tetrahedron())} if card.world in TURNING else None,
         sizes=torch.linspace(0, math.pi, POINTS),
     )
     return subject, loaded
@@ -133,13 +134,29 @@ def tetrahedron() -> AveragingSet:
 
 
 def randomised(rule: AveragingSet) -> Nodes:
-    """The nodes of a rule, turned by a random rotation for each example: an estimate without bias."""
+    """V g_k U, g_k of a rule, U and V random rotations of each example's own.
+
+    The mean over the nodes of whatever depends on orientation is without bias. What it leaves of a spread is that of
+    degrees which the rule does not resolve, and of these 1 - 1 / (2 l + 1), since V and U are random.
+    """
 
     def nodes(examples: int, generator: torch.Generator) -> tuple[Affine, Tensor]:
-        turn = HaarBall(SO3, math.pi).sample((1, examples), generator).detach()
-        return rule.to(turn.shift).elements.unsqueeze(1) @ turn, rule.weights
+        turns = HaarBall(SO3, math.pi).sample((2, examples), generator).detach()
+        elements = rule.to(turns.shift).elements.unsqueeze(1)
+        return turns[0].unsqueeze(0) @ elements @ turns[1].unsqueeze(0), rule.weights
 
     return nodes
+
+
+def verdicts(subject: Subject, card: ModelCard, shares: list[Share]) -> list[str]:
+    """One sentence per output, and what was left out."""
+    if subject.nodes is None:
+        told = [f"labels of the world {card.world} turn with the molecule: no error is due to orientation alone"]
+    else:
+        told = [verdict(shares, output.name, "orientation") for output in subject.outputs]
+    if card.conditional:
+        told.append("the law depends on the molecule, so single passes were measured, not averages over it")
+    return told
 
 
 @torch.no_grad()

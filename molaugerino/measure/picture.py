@@ -59,9 +59,11 @@ def _layers(axes: Axes, found: Measurement) -> None:
 
 def _curve(axes: Axes, found: Measurement) -> None:
     several = len({curve.unit for curve in found.angle_curve}) > 1
-    for k, curve in enumerate(found.angle_curve):
+    outputs = list(dict.fromkeys(curve.output for curve in found.angle_curve))
+    for curve in found.angle_curve:
         label = f"{curve.output}, {curve.passes} pass{'es' if curve.passes > 1 else ''}"
-        axes.plot(found.sizes, curve.deviation, STYLES[curve.passes > 1], color=f"C{k // 2}", label=label)
+        colour = f"C{outputs.index(curve.output)}"
+        axes.plot(found.sizes, curve.deviation, STYLES[curve.passes > 1], color=colour, label=label)
     unit = "mean deviation" + ("" if several else f" [{found.angle_curve[0].unit}]")
     axes.set(xlabel=f"size of the transformation [{found.size_unit}]", ylabel=unit, ylim=(0, None))
     if len(found.angle_curve) <= 8:
@@ -70,6 +72,10 @@ def _curve(axes: Axes, found: Measurement) -> None:
 
 def _shares(axes: Axes, found: Measurement) -> None:
     shares = [share for share in found.loss_share if share.kind != SQUARED]
+    if not shares:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "\n".join(found.verdict), ha="center", va="center", fontsize=8, wrap=True)
+        return
     names = [f"{share.output}\n{share.passes} pass{'es' if share.passes > 1 else ''}" for share in shares]
     parts = [min(max(share.found.share, 0.0), 1.0) for share in shares]
     axes.barh(names, parts, color="tab:red")
@@ -89,4 +95,6 @@ def _rates(axes: Axes, found: Measurement) -> None:
     )
     axes.tick_params(axis="x", labelsize=7)
     units = list(dict.fromkeys(rate.unit for rate in rates))
-    axes.set(ylabel="Lie derivative, rms" + (f"\n[{units[0]}]" if len(units) == 1 else ""))
+    coordinates = " or ".join(filter(None, dict.fromkeys(rate.per for rate in rates)))
+    unit = f"\n[{units[0]}{' per ' if coordinates else ''}{coordinates}]" if len(units) == 1 else ""
+    axes.set(ylabel=f"Lie derivative, rms{unit}")

@@ -47,11 +47,17 @@ class LayerScores:
 
 @dataclass(frozen=True)
 class Rate:
-    """Root mean square of the Lie derivative of an output along one coordinate, with its standard error."""
+    """Root mean square of the Lie derivative of an output along one coordinate, with its standard error.
+
+    Attributes:
+        unit: of the output.
+        per: unit of the coordinate; "" where it has none.
+    """
 
     output: str
     axis: str
     unit: str
+    per: str
     rms: float
     error: float
 
@@ -80,7 +86,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class WorstCase:
-    """The largest deviation that a search found: its mean over examples, and the largest of all.
+    """The largest deviation from the untransformed answer that a search found: its mean over examples, and its largest.
 
     Attributes:
         where: identifier, or row, of the example with the largest.
@@ -182,4 +188,4 @@ def verdict(shares: list[Share], output: str, noun: str) -> str:
             for other in shares
             if (other.output, other.kind, other.passes) == (output, SQUARED, share.passes)
         ]
-    return f"{output}: " + "; ".join(parts)
+    return f"{output}: " + ("; ".join(parts) or "no label to tell an error by")

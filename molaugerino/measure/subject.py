@@ -12,6 +12,7 @@ from torch import Tensor
 
 from molaugerino.augment import Augmented
 from molaugerino.datasets import Batch
+from molaugerino.distributions import GroupDistribution
 from molaugerino.equivariance import (
     curve,
     layer_correlations,
@@ -31,7 +32,6 @@ from molaugerino.tasks import Loss
 SEED = 20230406
 AT_ONCE = 256  # passes
 SEARCHED = 16  # examples that are searched for their worst
-ROUNDS, TRIES = 6, 4
 SPATIAL = {True: "places", False: "examples"}
 
 Found = TypeVar("Found", Share, Curve)
@@ -72,7 +72,9 @@ class Subject:
         view: of the layers.
         group: in whose coordinates transformations are sized and searched.
         length: unit of its translations.
-        nodes: of the loss share, for single passes and for averaged ones.
+        widest: law of the transformations that are looked at, whose worst is searched.
+        nodes: of the loss share, for single passes and for averaged ones; None where no transformation leaves the
+            labels alone.
         sizes: of the curve, in the coordinates.
     """
 
@@ -84,7 +86,8 @@ class Subject:
     view: View
     group: Group
     length: str
-    nodes: dict[bool, Nodes]
+    widest: GroupDistribution
+    nodes: dict[bool, Nodes] | None
     sizes: Float[Tensor, " sizes"]
 
     @property
@@ -102,6 +105,10 @@ class Subject:
         rows = values.reshape(copies, -1, *values.shape[2:])
         return self.augmented.reduce(rows).reshape(n, -1, *values.shape[2:])
 
+    def plain(self, x: Any, own: Affine | None) -> Tensor:
+        """(rows, ...) h(x), untransformed."""
+        return self.answers(x, self.augmented.identity().unsqueeze(1), own)[0]
+
 
 def batch_size(examples: int) -> int:
     """As many batches as the intervals have blocks, of four examples at least: one needs others that are unrelated."""
@@ -115,8 +122,9 @@ def passes(own: Affine | None) -> int:
 @torch.no_grad()
 def loss_shares(subject: Subject) -> list[Share]:
     """Of every output and loss, from one pass and averaged."""
-    found = []
-    for own in subject.variants:
+    found: list[Share] = []
+    for own in subject.variants if subject.nodes is not None else []:
+        assert subject.nodes is not None
         generator = torch.Generator().manual_seed(SEED)
         rows: dict[tuple[str, str, str], list[tuple[Tensor, Tensor]]] = {}
         for batch in subject.batches:
@@ -131,6 +139,8 @@ def loss_shares(subject: Subject) -> list[Share]:
                     rows.setdefault((output.name, name, unit), []).append(parts)
         for (name, loss_name, unit), every in rows.items():
             single, averaged = (torch.cat(side) for side in zip(*every, strict=True))
+            if not len(single):
+                continue  # a target that none of these examples has
             found.append(Share(name, loss_name, unit, passes(own), shared(single, averaged)))
     return in_order(subject, found)
 
@@ -142,8 +152,7 @@ def curves(subject: Subject) -> list[Curve]:
     for own in subject.variants:
         parts = []
         for k, batch in enumerate(subject.batches):
-            plain = subject.answers(batch.x, subject.augmented.identity().unsqueeze(1), own)[0]
-            away = distances(subject, subject.outputs, batch, own, plain)
+            away = distances(subject, subject.outputs, batch, own, subject.plain(batch.x, own))
             rows = subject.augmented.input.count(batch.x)
             every = curve(away, subject.group, subject.sizes, rows, SEED + k)
             parts.append(every.reshape(len(every), len(subject.outputs), rows))
@@ -174,23 +183,17 @@ def in_order(subject: Subject, found: list[Found]) -> list[Found]:
 
 @torch.no_grad()
 def worst_cases(subject: Subject) -> list[WorstCase]:
-    """Of the first examples, by local search; the distance is that from the average over all transformations."""
+    """Of the first examples, by local search; the distance is that from the answer to the untransformed input."""
     found = []
     for output in subject.outputs:
         for own in subject.variants:
-            generator = torch.Generator().manual_seed(SEED)
             values: list[Tensor] = []
             for k, batch in enumerate(subject.batches):
                 if sum(map(len, values)) >= SEARCHED:
                     break
                 rows = subject.augmented.input.count(batch.x)
-                g, weights = subject.nodes[own is not None](rows, generator)
-                each = subject.answers(batch.x, g.to(like(subject)), own)
-                unequal = not bool((weights == weights[0]).all())
-                mean = torch.tensordot(weights.to(each), each, 1) if unequal else subject.augmented.reduce(each)
-                away = distances(subject, [output], batch, own, mean)
-                reach = float(subject.sizes[-1]) / 6
-                values.append(worst(away, subject.group, g, rows, reach, ROUNDS, TRIES, SEED + k).deviation)
+                away = distances(subject, [output], batch, own, subject.plain(batch.x, own))
+                values.append(worst(away, subject.widest, rows, seed=SEED + k).deviation)
             every = torch.cat(values)
             top = int(every.argmax())
             numbers = (float(every.mean()), float(every[top]), subject.names[top], len(every))
@@ -215,14 +218,13 @@ def lie_rates(subject: Subject) -> list[Rate]:
         for axis, square in zip(subject.group.axes, every, strict=True):
             rms = float(square.mean().sqrt())
             error = float(square.std()) / len(square) ** 0.5 / (2 * rms) if rms > 0 else 0.0
-            rates.append(Rate(output.name, axis, per(output.unit, axis, subject.length), rms, error))
+            rates.append(Rate(output.name, axis, output.unit, coordinate_unit(axis, subject.length), rms, error))
     return rates
 
 
-def per(unit: str, axis: str, length: str) -> str:
-    """The unit of a rate along an algebra coordinate, which the first letter of its name tells."""
-    coordinate = {"r": "rad", "h": "rad", "t": length}.get(axis[0], "")
-    return f"{unit}/{coordinate}" if coordinate else unit
+def coordinate_unit(axis: str, length: str) -> str:
+    """Of an algebra coordinate, by the first letter of its name."""
+    return {"r": "rad", "h": "rad", "t": length}.get(axis[0], "")
 
 
 def layer_scores(

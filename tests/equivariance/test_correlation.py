@@ -159,6 +159,48 @@ def test_parts_add_up_to_the_whole_and_merge_like_any_metric(spatial):
     assert low <= float(whole.compute()["invariance"]) <= high
 
 
+@pytest.mark.parametrize("spatial", [True, False])
+def test_as_a_metric_of_a_training_loop(spatial):
+    """`forward` resets the state before every update; batches still fall into blocks of their own."""
+    metric = SpatialCorrelation(CHANNELS) if spatial else SampleCorrelation(CHANNELS)
+    plain = SpatialCorrelation(CHANNELS) if spatial else SampleCorrelation(CHANNELS)
+    for seed in range(4):
+        a, b = related(2 * seed) if spatial else (v[:, :, 0, 0] for v in related(2 * seed))
+        batch = metric(a, b)
+        plain.update(a, b)
+        assert all(value.dim() == 0 for value in batch.values()), "as log_dict takes it"
+    assert {k: float(v) for k, v in metric.compute().items()} == pytest.approx(
+        {k: float(v) for k, v in plain.compute().items()}
+    )
+    assert int((metric.updates > 0).sum()) == 4
+    assert not math.isnan(metric.intervals()["invariance"][0])
+
+
+@pytest.mark.parametrize("spatial", [True, False])
+def test_what_cannot_be_known_is_not_a_number(spatial):
+    """A match needs two blocks, a null two examples."""
+    metric = SpatialCorrelation(CHANNELS) if spatial else SampleCorrelation(CHANNELS)
+    a = maps() if spatial else maps()[:, :, 0, 0]
+    for row in a:
+        metric.update(row.unsqueeze(0), row.unsqueeze(0), block=0)
+    found = metric.compute()
+    assert float(found["equivariance"]) == pytest.approx(1)
+    for name in ("matched", "null_invariance", "null_equivariance"):
+        assert math.isnan(float(found[name])), name
+
+
+@pytest.mark.parametrize("spatial", [True, False])
+def test_intervals_hold_their_score(spatial):
+    metric = SpatialCorrelation(40) if spatial else SampleCorrelation(40)
+    for k in range(BLOCKS):
+        a, b = maps(2 * k, 8, 40), maps(2 * k + 1, 8, 40)
+        metric.update(*((a, b) if spatial else (a[:, :, 0, 0], b[:, :, 0, 0])))
+    intervals = metric.intervals()
+    for name, score in metric.compute().items():
+        low, high = intervals[name]
+        assert low <= float(score) <= high, name
+
+
 def test_shapes_that_do_not_fit_are_refused(untyped):
     with pytest.raises(UserError, match=r"\(examples, 5, \*places\)"):
         SpatialCorrelation(5).update(torch.zeros(2, 4, 3), torch.zeros(2, 4, 3))

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from molaugerino.distributions import AlgebraUniform, HaarBall
 from molaugerino.equivariance import absolute, curve, loss_share, squared, worst
 from molaugerino.errors import UserError
-from molaugerino.groups import SO3, Affine
-from molaugerino.quadrature import cube, lebedev
+from molaugerino.groups import SO3, T2, Affine
+from molaugerino.quadrature import lebedev
 
 
 def test_the_squared_error_falls_into_that_of_the_mean_and_the_spread():
@@ -59,17 +60,25 @@ def height(g: Affine) -> torch.Tensor:
 
 
 def test_the_search_finds_the_worst_rotation():
-    start = cube().to(ARROWS).elements
-    found = worst(height, SO3, start, len(ARROWS), rounds=24, tries=16)
+    law = HaarBall(SO3, math.pi).double()
+    found = worst(height, law, len(ARROWS), rounds=30, tries=16)
     exact = ARROWS.norm(dim=1) + ARROWS[:, 2].abs()
     assert bool((found.deviation <= exact + 1e-9).all())
     assert torch.allclose(found.deviation, exact, rtol=1e-3)
     at = height(found.elements.unsqueeze(0))[0]
     assert torch.allclose(at, found.deviation)
-    few = worst(height, SO3, start, len(ARROWS), rounds=0)
+    few = worst(height, law, len(ARROWS), rounds=0)
     assert bool((found.deviation >= few.deviation).all())
     with pytest.raises(UserError, match="candidates"):
-        worst(height, SO3, start[:0], len(ARROWS))
+        worst(height, law, len(ARROWS), starts=0)
+
+
+def test_the_search_does_not_leave_the_law():
+    found = worst(height, HaarBall(SO3, 0.3).double(), len(ARROWS), rounds=30, tries=16)
+    assert float(SO3.log(found.elements).norm(dim=1).max()) < 0.3 + 1e-6
+    law = AlgebraUniform(T2, [0.1, 0.2], 0.5, 0.5, "half side").double()
+    away = worst(lambda g: g.shift.norm(dim=-1), law, 5, rounds=30, tries=16)
+    assert torch.allclose(away.deviation, torch.full((5,), math.hypot(0.1, 0.2), dtype=torch.float64), rtol=0.02)
 
 
 def test_the_curve_is_the_deviation_at_turns_of_that_angle():

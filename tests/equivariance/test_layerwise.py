@@ -63,8 +63,10 @@ def test_exactly_invariant_networks_score_one_in_every_layer(name):
     assert metrics
     assert not left_out
     told = scores(metrics)
-    if name in ("frame-averaging", "canonical"):  # their inner networks see frames, in an order that is arbitrary
-        told = {layer: told[layer] for layer in told if layer not in ("network",)}
+    if name in ("frame-averaging", "canonical"):  # their inner network sees frames, in an order that is arbitrary
+        told = {layer: told[layer] for layer in told if layer != "network"}
+        told |= scores(layer_correlations(nn.Sequential(network), BATCHES, MoleculeView(), TURNS)[0])
+        assert "0" in told
     for layer, found in told.items():
         assert abs(found["invariance"] - 1) < EXACT, layer
         assert abs(found["equivariance"] - 1) < EXACT, layer
@@ -202,6 +204,22 @@ def test_one_pass_per_transformation_and_the_mode_is_restored():
     assert network.training
     assert network.features.training
     assert not network.readout.training
+
+
+def test_what_a_layer_gave_is_kept_from_what_works_in_place():
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()).double()
+    hasty = nn.Sequential(plain[0], nn.ReLU(inplace=True))
+    found = [
+        scores(layer_correlations(net, [images()], ImageView(), QUARTERS, ["0"])[0])["0"] for net in (plain, hasty)
+    ]
+    assert found[0] == pytest.approx(found[1], nan_ok=True)
+
+
+def test_padded_atoms_of_several_copies_are_not_taken_for_atoms():
+    network = make_network("frame-averaging", GAP, **SHAPE).double()
+    _, left_out = layer_correlations(network, BATCHES, MoleculeView(), TURNS, ["network.blocks.0", "network"])
+    assert left_out == ["network.blocks.0"]
 
 
 class Tokens(nn.Module):
