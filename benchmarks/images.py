@@ -7,7 +7,7 @@
    network without augmentation.
 2. prices: the same tasks at fixed prices 1e-3, 1e-2 and 1e-1 of the norm of the widths: how far each overshoots.
 3. digits: rotated digits, none / fixed / learned from 1, 4 and 16 copies, and the same for upright digits.
-4. segment: scenes, orientation a part of the classes or not, none / fixed / learned.
+4. segment: scenes, orientation a part of the classes or not, none / fixed / learned; in small batches, 4,000 steps.
 5. paper: Augerino as published, on rotated digits and two icons, for as many steps.
 
 The digits are those of --mnist, 20,000 of them, else the embedded ones, and their network is the residual one of four
@@ -24,6 +24,7 @@ import os
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ KNOWN = ("two-icons", "touching-ranges", "angle", "hue")
 PRICES = (1e-3, 1e-2, 1e-1)
 ANGLES = 24
 DIGITS = 20_000
+SCENES = {"batch": 16, "lr": 4e-3, "steps": 4000}  # small batches: the icons are a tenth of the pixels
 OPTIONS = ("task", "augment", "objective", "data", "model", "width")
 PARTS = ("laws", "prices", "digits", "segment", "paper")
 
@@ -60,19 +62,22 @@ def settings(part: str, mnist: str | None, width: float) -> list[dict[str, Any]]
         runs = [*each, {"task": "upright", "augment": "learned"}]
         return [run | {"data": mnist, "model": "residual", "width": 4 * width} for run in runs]
     if part == "segment":
-        return [{"task": t, "augment": a} for t in ("segment", "segment-free") for a in ("none", "fixed", "learned")]
+        kinds = [(t, a) for t in ("segment", "segment-free") for a in ("none", "fixed", "learned")]
+        return [{"task": t, "augment": a, "width": 2 * width} | SCENES for t, a in kinds]
     digits = {"task": "rotmnist", "augment": "paper", "data": mnist, "model": "residual", "width": 4 * width}
     return [digits, {"task": "two-icons", "augment": "paper"}]
 
 
-def run(made: dict[str, Any], seed: int, steps: int) -> dict[str, Any]:
+def run(made: dict[str, Any], seed: int) -> dict[str, Any]:
     law = ImageLawConfig(strength=made.get("strength"))
     options: dict[str, Any] = {key: made[key] for key in OPTIONS if key in made}
     if options.get("data") is not None:
         options["images"] = DIGITS
     with tempfile.TemporaryDirectory() as scratch:
-        options |= {"seed": seed, "split_seed": seed, "steps": steps, "out": Path(scratch) / "run"}
+        options |= {"seed": seed, "split_seed": seed, "steps": made["steps"], "out": Path(scratch) / "run"}
+        optim = {key: made[key] for key in ("batch", "lr") if key in made}
         config = ImageConfig(**options, law=law)
+        config = replace(config, optim=replace(config.optim, **optim))
         begun = time.process_time()
         finished = train_images(config, Console(quiet=True))
         if finished is None:
@@ -142,11 +147,11 @@ def main() -> None:
         for part in options.parts:
             for seed in options.seeds:
                 for made in settings(part, options.mnist, options.width):
-                    made = {"width": options.width} | made
+                    made = {"width": options.width, "steps": options.steps} | made
                     named = {key: value for key, value in made.items() if key != "data"}
-                    facts = {"part": part, **named, "seed": seed, "steps": options.steps}
+                    facts = {"part": part, **named, "seed": seed}
                     if not done("images", facts):
-                        jobs.append((facts, pool.submit(run, made, seed, options.steps).result))
+                        jobs.append((facts, pool.submit(run, made, seed).result))
         gather("images", provenance(options.seeds), jobs, say)
 
 

@@ -21,7 +21,7 @@ from molaugerino.training.callbacks import join_metrics
 from molaugerino.training.checkpoint import save_model
 from molaugerino.training.evaluation import describe_law
 from molaugerino.training.folder import SETTINGS, SPLITS
-from molaugerino.training.image_models import ImageCard, build_images, measures_of
+from molaugerino.training.image_models import ImageCard, build_images, measures_of, still_law
 from molaugerino.training.image_scores import ImageResult, evaluate_images
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import NormPrice
@@ -122,7 +122,16 @@ def make_image_module(config: ImageConfig, card: ImageCard, data: ImageRunData) 
     schedule = make_schedule(config, -(-len(data.train) // config.optim.batch))
     budget = budget_batches(data.split, data.packed, config.seed)
     return TrainingModule(
-        augmented, objective, judged.loss, judged.metrics, budget, schedule, config.optim, law, config.seed
+        augmented,
+        objective,
+        judged.loss,
+        judged.metrics,
+        budget,
+        schedule,
+        config.optim,
+        law,
+        config.seed,
+        still=still_law(card),
     )
 
 

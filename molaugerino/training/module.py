@@ -50,6 +50,7 @@ class TrainingModule(pl.LightningModule):
         seed: of the noise.
         consistency: weight of the loss between predictions for a molecule and for the molecule turned at random;
             None leaves it out.
+        still: what the objective compares the law with, where the identity is not fair; see `tasks.resampling`.
     """
 
     def __init__(
@@ -64,13 +65,14 @@ class TrainingModule(pl.LightningModule):
         law: LawConfig | ImageLawConfig,
         seed: int,
         consistency: float | None = None,
+        still: GroupDistribution | None = None,
     ) -> None:
         super().__init__()
         self.augmented = augmented
         self.objective = objective
         self.loss, self.metrics, self.budget = loss, metrics, budget
         self.schedule, self.optim, self.law, self.seed = schedule, optim, law, seed
-        self.consistency = consistency
+        self.consistency, self.still = consistency, still
         self.averaged = AveragedModel(augmented.model, multi_avg_fn=self._average).requires_grad_(False)
         self.augmented.distribution.requires_grad_(objective is not None)
         self._drawn: tuple[int, Tensor, Affine] | None = None
@@ -242,6 +244,8 @@ class TrainingModule(pl.LightningModule):
             batch = self.transfer_batch_to_device(batch, self.device, 0)
             n = len(batch.y)
             still = self.augmented.identity().expand(1, n)
+            if self.still is not None:
+                still = self.still.sample((1, n), generator).to(still.shift)
             drawn = self.distribution.sample((1, n), generator, batch.x)
             both = Affine(torch.cat([still.linear, drawn.linear]), torch.cat([still.shift, drawn.shift]))
             each = self.augmented.each(batch.x, both)

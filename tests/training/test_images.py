@@ -95,6 +95,26 @@ class TestRun:
         assert abs(objective.rise) < 1e-4
         assert all(part.training for part in module.augmented.model.modules())
 
+    def test_answers_per_pixel_are_compared_with_what_moving_them_costs(self):
+        """Of scenes, the loss without a law is that of shifts by parts of a pixel, which blur what they move."""
+        settings = config(None, "segment", images=60)
+        data = open_image_data(settings)
+        module = make_image_module(settings, make_image_card(settings, data), data)
+        assert module.still is not None
+        g = module.still.sample((1000,))
+        assert g.shift.abs().max() <= 1 / 48
+        assert g.shift.abs().amax(0).min() > 0.9 / 48
+        assert torch.equal(g.linear, torch.eye(2).expand(1000, 2, 2))
+        found = []
+        for still in (module.still, None):
+            module.still = still
+            module.measure(module.objective)
+            found.append(module.objective.identity_loss)
+        assert abs(found[0] - found[1]) > 1e-6
+        others = config(None, "two-icons", images=60)
+        data = open_image_data(others)
+        assert make_image_module(others, make_image_card(others, data), data).still is None
+
     def test_copies_are_evenly_spaced_and_the_identity_is_one_of_them(self, trained):
         augmented, card = load_image_model(trained.folder)
         widest = build_images(card, 1.0)
