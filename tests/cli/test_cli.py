@@ -43,7 +43,7 @@ class TestMain:
         assert (code, out.count(".")) == (0, 2)
         code, _, err = call(capsys, "trian")
         assert code == 2
-        assert "train, evaluate, discover, predict" in err
+        assert "train, evaluate, discover, measure, predict" in err
         assert call(capsys)[0] == 2
 
     @pytest.mark.parametrize("verb", ["train", "evaluate", "predict", "discover"])

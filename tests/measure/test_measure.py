@@ -53,7 +53,10 @@ IMAGES = {
 }
 
 
-@pytest.fixture(scope="module", params=IMAGES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[] if name in ("segment", "angle") else pytest.mark.slow) for name in IMAGES],
+)
 def images(request, tmp_path_factory):
     settings = {"images": 100, "width": 0.1, "steps": 3, "law": ImageLawConfig(eval_copies=4)}
     settings |= IMAGES[request.param] | {"out": tmp_path_factory.mktemp("runs") / request.param}
@@ -178,6 +181,7 @@ def test_nodes_show_a_spread_that_their_rule_does_not_resolve(degree, rule):
     assert float(spread) == pytest.approx(whole * (1 - whole), rel=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{"law": LawConfig(conditional=True, refresh=5)}, {"world": "field", "frames": "random"}, {"augment": "paper"}],

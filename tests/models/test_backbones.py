@@ -193,6 +193,7 @@ def test_every_weight_is_trained(net):
     assert not idle
 
 
+@pytest.mark.slow
 def test_overfits_a_handful(name):
     torch.manual_seed(0)
     x = molecules(tuple(range(4, 8)) * 8, seed=4, dtype=torch.float32)
