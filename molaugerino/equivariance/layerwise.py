@@ -45,6 +45,9 @@ def layer_correlations(
     One pass over each batch, and one per transformation; what is kept in memory does not grow with their number. Each
     batch is a block of the intervals, so give 16 or more. The network is in evaluation mode meanwhile.
 
+    Where channels are matched over examples (pooled vectors, and `matched` of maps), the match is one for all
+    transformations together; ask for one at a time where each permutes the channels in its own way.
+
     Args:
         model: any network of such inputs.
         batches: in the layout of the view's input.
