@@ -11,8 +11,7 @@
 5. paper: Augerino as published, on rotated digits and two icons, for as many steps.
 
 The digits are those of --mnist, 20,000 of them, else the embedded ones, and their network is the residual one of four
-times the width: the plain one of that size learns them badly. Runs that are already in results/images.json are
-kept. Each run computes on one thread, --jobs at a time; times are processor minutes.
+times the width. Runs that are already in results/images.json are kept. Each run computes on one thread, --jobs at a time; times are processor minutes.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ KNOWN = ("two-icons", "touching-ranges", "angle", "hue")
 PRICES = (1e-3, 1e-2, 1e-1)
 ANGLES = 24
 DIGITS = 20_000
-SCENES = {"batch": 16, "lr": 4e-3, "steps": 4000}  # small batches: the icons are a tenth of the pixels
+SCENES = {"batch": 16, "lr": 4e-3, "steps": 4000}  # small batches: most pixels are background
 OPTIONS = ("task", "augment", "objective", "data", "model", "width")
 PARTS = ("laws", "prices", "digits", "segment", "paper")
 

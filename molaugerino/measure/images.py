@@ -32,6 +32,7 @@ from molaugerino.measure.subject import (
     worst_cases,
 )
 from molaugerino.tasks import TASKS, Measures, TaskData, image_law
+from molaugerino.tasks.laws import STRAIN, WIDEST
 from molaugerino.tasks.scores import LEAST
 from molaugerino.training.image_models import ImageCard, measures_of
 from molaugerino.training.image_scores import evaluation_copies, open_run
@@ -39,8 +40,6 @@ from molaugerino.training.image_scores import evaluation_copies, open_run
 ELEMENTS = {False: 32, True: 16}  # of the loss share: for one pass, for averaged ones
 POINTS = 7  # of the curve
 SHIFT = 4  # pixels: a multiple of the strides of all networks here
-REACH = {"rotation": math.pi, "hue": math.pi}  # largest coordinate of the curve; of all others
-OTHERWISE = 0.5
 NO_SHARE = "its labels change with whatever its law does, so none of its error is due to that alone"
 NOUNS = {"rotation": "orientation", "translation": "position", "scale": "size", "affine": "pose", "hue": "hue"}
 
@@ -56,7 +55,7 @@ def measure_images(
     transforms, told = layer_transforms(card.kind, min(found.packed.x.shape[-2:]))
     scores, left_out = layer_scores(subject, transforms, tuple(layers))
     shares = loss_shares(subject)
-    angles = card.kind in REACH
+    angles = extent(card.kind) == math.pi
     return Measurement(
         run=str(folder),
         network=card.model,
@@ -95,14 +94,19 @@ def subject_of(augmented: Augmented, card: ImageCard, found: TaskData, measures:
         length="half side",
         widest=law,
         nodes={several: nodes_of(law, count) for several, count in ELEMENTS.items()} if reach(card) else None,
-        sizes=torch.linspace(0, REACH.get(card.kind, OTHERWISE), POINTS),
+        sizes=torch.linspace(0, extent(card.kind), POINTS),
     )
 
 
 def reach(card: ImageCard) -> float:
     """Share of the widest law that leaves the labels of a task alone; where nothing is known against it, all of it."""
     right = TASKS[card.task].right
-    return 1.0 if right is None or card.kind not in REACH else right / REACH[card.kind]
+    return 1.0 if right is None or card.kind != TASKS[card.task].law else right / extent(card.kind)
+
+
+def extent(kind: LawKind) -> float:
+    """The widest that the first coordinate of a kind of law can become: radians, halves of the side, or a logarithm."""
+    return WIDEST.get(image_law(kind, 1.0).group.axes[0][0], STRAIN)
 
 
 def nodes_of(law: GroupDistribution, count: int) -> Nodes:

@@ -14,6 +14,7 @@ from molaugerino.augment import Augmented
 from molaugerino.datasets import Batch
 from molaugerino.distributions import GroupDistribution
 from molaugerino.equivariance import (
+    SpatialCorrelation,
     curve,
     layer_correlations,
     layer_lie_derivatives,
@@ -32,7 +33,6 @@ from molaugerino.tasks import Loss
 SEED = 20230406
 AT_ONCE = 256  # passes
 SEARCHED = 16  # examples that are searched for their worst
-SPATIAL = {True: "places", False: "examples"}
 
 Found = TypeVar("Found", Share, Curve)
 Nodes = Callable[[int, torch.Generator], tuple[Affine, Tensor]]  # examples -> elements (n, examples), weights (n,)
@@ -70,7 +70,7 @@ class Subject:
         names: of the examples, in the order of the batches.
         outputs: what is looked at.
         view: of the layers.
-        group: in whose coordinates transformations are sized and searched.
+        group: in whose coordinates transformations are sized.
         length: unit of its translations.
         widest: law of the transformations that are looked at, whose worst is searched.
         nodes: of the loss share, for single passes and for averaged ones; None where no transformation leaves the
@@ -122,9 +122,10 @@ def passes(own: Affine | None) -> int:
 @torch.no_grad()
 def loss_shares(subject: Subject) -> list[Share]:
     """Of every output and loss, from one pass and averaged."""
+    if subject.nodes is None:
+        return []
     found: list[Share] = []
-    for own in subject.variants if subject.nodes is not None else []:
-        assert subject.nodes is not None
+    for own in subject.variants:
         generator = torch.Generator().manual_seed(SEED)
         rows: dict[tuple[str, str, str], list[tuple[Tensor, Tensor]]] = {}
         for batch in subject.batches:
@@ -242,7 +243,7 @@ def layer_scores(
         found.append(
             LayerScores(
                 name=name,
-                over=SPATIAL[type(metric).__name__.startswith("Spatial")],
+                over="places" if isinstance(metric, SpatialCorrelation) else "examples",
                 channels=metric.channels,
                 dead=scores["dead"],
                 invariance=scores["invariance"],
