@@ -11,7 +11,8 @@
 5. paper: Augerino as published, on rotated digits and two icons, for as many steps.
 
 The digits are those of --mnist, 20,000 of them, else the embedded ones, and their network is the residual one of four
-times the width. Runs that are already in results/images.json are kept. Each run computes on one thread, --jobs at a time; times are processor minutes.
+times the width. Runs that are already in results/images.json are kept. Each run computes on one thread, --jobs at a
+time; times are processor minutes.
 """
 
 from __future__ import annotations
