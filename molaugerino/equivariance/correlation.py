@@ -36,10 +36,13 @@ class Correlation(Metric, ABC):
     - dead: share of the channels without variance, which are left out.
 
     Updates belong to a block of examples, by turns unless told; the blocks are what `intervals` resamples, so an
-    example should stay in one block under all transformations.
+    example should stay in one block under all transformations. Each transformation has its own correlations and its
+    own matches, since a quarter turn and a half turn permute channels in different ways; the scores are means over
+    the transformations.
 
     Args:
         channels: of the layer.
+        transforms: how many transformations are told apart.
 
     Source: Bruintjes, Motyka, van Gemert, What Affects Learned Equivariance in Deep Image Recognition Models? (2023),
     arXiv:2304.02628. The null, the held-out match and the treatment of dead channels are choices made here.
@@ -48,26 +51,34 @@ class Correlation(Metric, ABC):
     full_state_update = False
     updates: Tensor
 
-    def __init__(self, channels: int, **options: Any) -> None:
+    def __init__(self, channels: int, transforms: int = 1, **options: Any) -> None:
         super().__init__(**options)
-        self.channels, self._turn = channels, 0
+        self.channels, self.transforms, self._turn = channels, transforms, 0
         self.add_state("updates", torch.zeros(BLOCKS, dtype=torch.long), dist_reduce_fx="sum")
 
     def _add(self, *shapes: tuple[str, int]) -> None:
-        """Sums over the examples of each block, of so many channel indices."""
+        """Sums over the examples of each block, by transformation, of so many channel indices."""
         for name, indices in shapes:
-            size = (BLOCKS, *[self.channels] * indices)
+            size = (BLOCKS, self.transforms, *[self.channels] * indices)
             self.add_state(name, torch.zeros(size, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def _block(self, block: int | None) -> int:
+    def _place(self, block: int | None, transform: int) -> tuple[int, int]:
+        """Where in the sums these examples belong."""
+        if not 0 <= transform < self.transforms:
+            raise UserError(f"transform must be in 0 to {self.transforms - 1}, got {transform}")
         place = (self._turn if block is None else block) % BLOCKS
         self._turn += 1  # no state: `forward` resets that before every update
         self.updates[place] += 1
-        return place
+        return place, transform
 
     @abstractmethod
+    def scores_of(self, transform: int, weights: Float[Tensor, "draws blocks"]) -> dict[str, Float[Tensor, " draws"]]:
+        """The scores under one transformation, where each block counts so many times; for several weights at once."""
+
     def scores(self, weights: Float[Tensor, "draws blocks"]) -> dict[str, Float[Tensor, " draws"]]:
         """What `compute` gives, where each block counts so many times; for several such weights at once."""
+        parts = [self.scores_of(t, weights) for t in range(self.transforms)]
+        return {name: torch.stack([part[name] for part in parts]).nanmean(0) for name in parts[0]}
 
     def compute(self) -> dict[str, Tensor]:
         weights = torch.ones(1, BLOCKS, dtype=torch.float64, device=self.updates.device)
@@ -112,8 +123,8 @@ class SpatialCorrelation(Correlation):
     pairs: Tensor
     seen_channels: Tensor
 
-    def __init__(self, channels: int, **options: Any) -> None:
-        super().__init__(channels, **options)
+    def __init__(self, channels: int, transforms: int = 1, **options: Any) -> None:
+        super().__init__(channels, transforms, **options)
         self._add(("same", 1), ("alive", 1), ("best", 1), ("null", 1), ("null_best", 1), ("null_alive", 1))
         self._add(("cross", 2), ("pairs", 2), ("seen_channels", 0))
 
@@ -123,6 +134,7 @@ class SpatialCorrelation(Correlation):
         found: Float[Tensor, "examples channels *places"],
         seen: Bool[Tensor, "*places"] | None = None,
         block: int | None = None,
+        transform: int = 0,
     ) -> None:
         """Add examples.
 
@@ -131,9 +143,10 @@ class SpatialCorrelation(Correlation):
             found: f(T x), at the same places.
             seen: places that count; None takes all.
             block: which examples these are of.
+            transform: the number of T.
 
         Raises:
-            UserError: for other shapes, or fewer than two places.
+            UserError: for other shapes or numbers, or fewer than two places.
         """
         a, b = (v.flatten(2) for v in (expected.double(), found.double()))
         if a.shape != b.shape or a.shape[1] != self.channels:
@@ -145,7 +158,7 @@ class SpatialCorrelation(Correlation):
             a, b = a[..., seen.flatten()], b[..., seen.flatten()]
         if a.shape[2] < 2:
             raise UserError(f"a correlation needs at least two places, got {a.shape[2]}; measure over examples instead")
-        k = self._block(block)
+        k = self._place(block, transform)
         (a, alive), (b, alive_b) = normalised(a), normalised(b)
         other, alive_other = b.roll(1, 0), alive_b.roll(1, 0)
         self.seen_channels[k] += alive.numel()
@@ -165,15 +178,16 @@ class SpatialCorrelation(Correlation):
         there = alive.unsqueeze(2) & alive_b.unsqueeze(1)
         return (a @ b.mT).masked_fill(~there, UNKNOWN), there
 
-    def scores(self, weights: Float[Tensor, "draws blocks"]) -> dict[str, Float[Tensor, " draws"]]:
+    def scores_of(self, transform: int, weights: Float[Tensor, "draws blocks"]) -> dict[str, Float[Tensor, " draws"]]:
         def over(total: Tensor, count: Tensor) -> Tensor:
-            total, count = weights @ total, weights @ count
+            total, count = weights @ total[:, transform], weights @ count[:, transform]
             return mean_where(total / count.clamp_min(1), count > 0)
 
         def rho(half: int) -> Tensor:
             w = halved(weights, half)
-            count = torch.tensordot(w, self.pairs, 1)
-            return torch.where(count > 0, torch.tensordot(w, self.cross, 1) / count.clamp_min(1), UNKNOWN)
+            count = torch.tensordot(w, self.pairs[:, transform], 1)
+            total = torch.tensordot(w, self.cross[:, transform], 1)
+            return torch.where(count > 0, total / count.clamp_min(1), UNKNOWN)
 
         return {
             "invariance": over(self.same, self.alive),
@@ -181,7 +195,7 @@ class SpatialCorrelation(Correlation):
             "matched": matched(rho(0), rho(1)),
             "null_invariance": over(self.null, self.null_alive),
             "null_equivariance": over(self.null_best, self.null_alive),
-            "dead": 1 - (weights @ self.alive).sum(1) / (weights @ self.seen_channels),
+            "dead": 1 - (weights @ self.alive[:, transform]).sum(1) / (weights @ self.seen_channels[:, transform]),
         }
 
 
@@ -202,8 +216,8 @@ class SampleCorrelation(Correlation):
     null_n: Tensor
     null_cross: Tensor
 
-    def __init__(self, channels: int, **options: Any) -> None:
-        super().__init__(channels, **options)
+    def __init__(self, channels: int, transforms: int = 1, **options: Any) -> None:
+        super().__init__(channels, transforms, **options)
         self._add(("n", 0), ("sum_a", 1), ("sum_b", 1), ("square_a", 1), ("square_b", 1), ("cross", 2))
         self._add(("null_n", 0), ("null_cross", 2))
 
@@ -212,6 +226,7 @@ class SampleCorrelation(Correlation):
         expected: Float[Tensor, "examples channels"],
         found: Float[Tensor, "examples channels"],
         block: int | None = None,
+        transform: int = 0,
     ) -> None:
         """Add examples.
 
@@ -219,9 +234,10 @@ class SampleCorrelation(Correlation):
             expected: T'[f(x)], the features of the input, turned where they are vectors.
             found: f(T x), the same examples.
             block: which examples these are of.
+            transform: the number of T.
 
         Raises:
-            UserError: for other shapes.
+            UserError: for other shapes or numbers.
         """
         a, b = expected.double(), found.double()
         if a.shape != b.shape or a.dim() != 2 or a.shape[1] != self.channels:
@@ -229,7 +245,7 @@ class SampleCorrelation(Correlation):
                 f"features must both have shape (examples, {self.channels}), got {tuple(expected.shape)} and "
                 f"{tuple(found.shape)}"
             )
-        k = self._block(block)
+        k = self._place(block, transform)
         self.n[k] += len(a)
         for total, value in ((self.sum_a, a), (self.sum_b, b), (self.square_a, a * a), (self.square_b, b * b)):
             total[k] += value.sum(0)
@@ -238,11 +254,13 @@ class SampleCorrelation(Correlation):
             self.null_n[k] += len(a)
             self.null_cross[k] += a.mT @ b.roll(len(b) // 2, 0)
 
-    def scores(self, weights: Float[Tensor, "draws blocks"]) -> dict[str, Float[Tensor, " draws"]]:
-        rho, null = self._rho(weights, self.cross, self.n), self._rho(weights, self.null_cross, self.null_n)
+    def scores_of(self, transform: int, weights: Float[Tensor, "draws blocks"]) -> dict[str, Float[Tensor, " draws"]]:
+        cross, count = self.cross[:, transform], self.n[:, transform]
+        rho = self._rho(transform, weights, cross, count)
+        null = self._rho(transform, weights, self.null_cross[:, transform], self.null_n[:, transform])
         same = rho.diagonal(dim1=1, dim2=2)
         known = same > UNKNOWN
-        halves = (self._rho(halved(weights, half), self.cross, self.n) for half in (0, 1))
+        halves = (self._rho(transform, halved(weights, half), cross, count) for half in (0, 1))
         return {
             "invariance": mean_where(same, known),
             "equivariance": mean_where(rho.amax(2), known),
@@ -252,11 +270,13 @@ class SampleCorrelation(Correlation):
             "dead": 1 - known.double().mean(1),
         }
 
-    def _rho(self, weights: Tensor, cross: Tensor, count: Tensor) -> Float[Tensor, "draws channels channels"]:
+    def _rho(
+        self, transform: int, weights: Tensor, cross: Tensor, count: Tensor
+    ) -> Float[Tensor, "draws channels channels"]:
         """UNKNOWN where a channel is dead, or no example counts; `count` of the sums in `cross`, by block."""
-        n = (weights @ self.n).unsqueeze(1).clamp_min(1)
-        mean_a, mean_b = weights @ self.sum_a / n, weights @ self.sum_b / n
-        square_a, square_b = weights @ self.square_a / n, weights @ self.square_b / n
+        n = (weights @ self.n[:, transform]).unsqueeze(1).clamp_min(1)
+        sums = (self.sum_a, self.sum_b, self.square_a, self.square_b)
+        mean_a, mean_b, square_a, square_b = (weights @ total[:, transform] / n for total in sums)
         var_a, var_b = square_a - mean_a.square(), square_b - mean_b.square()
         least = DEAD * torch.maximum(square_a, square_b).amax(1, keepdim=True)
         there = (var_a > least).unsqueeze(2) & (var_b > least).unsqueeze(1)

@@ -42,11 +42,12 @@ def layer_correlations(
 ) -> tuple[dict[str, Correlation], list[str]]:
     """I_c = rho(T'[f_c(x)], f_c(T x)) and E_c = max_c' rho(T'[f_c(x)], f_c'(T x)) for every layer, see `Correlation`.
 
-    One pass over each batch, and one per transformation; what is kept in memory does not grow with their number. Each
-    batch is a block of the intervals, so give 16 or more. The network is in evaluation mode meanwhile.
+    One pass over each batch, and one per transformation; what is kept in memory grows with the number of different
+    functions among them alone, by a matrix of channels by channels per block. Each batch is a block of the intervals,
+    so give 16 or more. The network is in evaluation mode meanwhile.
 
-    Where channels are matched over examples (pooled vectors, and `matched` of maps), the match is one for all
-    transformations together; ask for one at a time where each permutes the channels in its own way.
+    Channels are matched for each of the transformations anew, as each may permute them in its own way; where several
+    are one and the same function, as `drawn` gives them, they are matched together.
 
     Args:
         model: any network of such inputs.
@@ -65,6 +66,7 @@ def layer_correlations(
     Source: Bruintjes, Motyka, van Gemert (2023), arXiv:2304.02628.
     """
     names = layer_names(model, layers)
+    number = {draw: k for k, draw in enumerate(dict.fromkeys(transforms))}
     generator = torch.Generator().manual_seed(SEED)
     kinds: dict[str, Features | None] = {}
     metrics: dict[str, Correlation] = {}
@@ -81,20 +83,14 @@ def layer_correlations(
                 for name, kind in kinds.items():
                     if kind is not None:
                         expected = kind.flat(kind.act(g, plain[name], x), x, g)
-                        _add(metrics, name, kind, expected, kind.flat(found[name], x, g), block)
+                        if name not in metrics:
+                            made = SpatialCorrelation if kind.spatial else SampleCorrelation
+                            metrics[name] = made(expected.shape[1], len(number)).to(expected.device)
+                        seen = kind.flat(found[name], x, g)
+                        metrics[name].update(expected, seen, block=block, transform=number[draw])
     if not metrics:
         raise UserError("there is nothing to measure: no batch, no transformation, or no layer with a known layout")
     return metrics, [name for name, kind in kinds.items() if kind is None]
-
-
-def _add(
-    metrics: dict[str, Correlation], name: str, kind: Features, expected: torch.Tensor, seen: torch.Tensor, block: int
-) -> None:
-    """The metric of a layer, made when it is first met, with these examples added."""
-    if name not in metrics:
-        made = SpatialCorrelation if kind.spatial else SampleCorrelation
-        metrics[name] = made(expected.shape[1]).to(expected.device)
-    metrics[name].update(expected, seen, block=block)
 
 
 @contextmanager

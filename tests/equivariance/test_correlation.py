@@ -79,6 +79,25 @@ def test_a_permutation_of_channels_leaves_equivariance_alone_and_lowers_invarian
 
 
 @pytest.mark.parametrize("spatial", [True, False])
+def test_each_transformation_permutes_the_channels_in_its_own_way(spatial):
+    """Matches of one transformation do not bind another; its own scores are those of a metric of its own."""
+    values = maps(examples=64) if spatial else maps(examples=64)[:, :, 0, 0]
+    kind = SpatialCorrelation if spatial else SampleCorrelation
+    whole, own = kind(CHANNELS, transforms=2), [kind(CHANNELS), kind(CHANNELS)]
+    for block, part in enumerate(values.split(8)):
+        for k, shift in enumerate((1, 3)):
+            whole.update(part, part.roll(shift, 1), block=block, transform=k)
+            own[k].update(part, part.roll(shift, 1))
+    found = whole.compute()
+    for name in ("equivariance", "matched"):
+        assert abs(float(found[name]) - 1) < 1e-12
+    for name, value in found.items():
+        assert float(value) == pytest.approx(np.mean([float(metric.compute()[name]) for metric in own]), abs=1e-12)
+    with pytest.raises(UserError, match="transform must be in 0 to 1, got 2"):
+        whole.update(values, values, transform=2)
+
+
+@pytest.mark.parametrize("spatial", [True, False])
 def test_scale_and_offset_are_not_seen(spatial):
     a, b = related()
     if not spatial:

@@ -165,6 +165,7 @@ def test_group_convolutions_permute_channels_and_plain_ones_do_not():
     assert maps
     for layer in maps:
         assert layer["equivariance"] == pytest.approx(1, abs=1e-6)
+        assert layer["matched"] == pytest.approx(1, abs=1e-6)
     assert min(layer["invariance"] for layer in maps) < 0.9
     plain = scores(
         layer_correlations(make_image_network("five-layer", 1, 3, 0.1).double(), batches, ImageView(), QUARTERS)[0]
