@@ -1,5 +1,6 @@
 """Settings: one frozen dataclass per verb, filled from the command line; those of a training also from TOML."""
 
+from molaugerino.config.images import EvidenceConfig as EvidenceConfig
 from molaugerino.config.images import ImageConfig as ImageConfig
 from molaugerino.config.images import ImageLawConfig as ImageLawConfig
 from molaugerino.config.images import LawKind as LawKind

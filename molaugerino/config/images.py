@@ -21,8 +21,26 @@ TaskName = Literal[
     "segment",
     "segment-free",
     "hue",
+    "quadrant-blind",
+    "quadrant-aware",
 ]
-NetworkName = Literal["five-layer", "thirteen-layer", "residual", "unet", "p4", "p8"]
+NetworkName = Literal[
+    "five-layer",
+    "thirteen-layer",
+    "residual",
+    "unet",
+    "p4",
+    "p8",
+    "fc",
+    "conv",
+    "fc+conv",
+    "f-fc",
+    "f-fc+conv",
+    "s-fc",
+    "s-conv",
+    "s-fc+s-conv",
+    "f-fc+conv+gconv",
+]
 LawKind = Literal["rotation", "translation", "scale", "affine", "hue"]
 
 
@@ -48,6 +66,23 @@ class ImageLawConfig:
 
 
 @dataclass(frozen=True)
+class EvidenceConfig:
+    """The objective evidence: prior precisions of all weights, raised by the log marginal likelihood of the training
+    data (Laplace's method, Kronecker-factored), with nothing kept aside."""
+
+    burn_in: float = 0.1
+    """Share of the run before the first update; 1 leaves the precisions as they are."""
+    every: int = 200
+    """Steps between two updates."""
+    examples: int = 1000
+    """Training images that the curvature is taken from."""
+    trust: float = 1.0
+    """Furthest that the logarithm of a precision moves in one update."""
+    precision: float = 1.0
+    """Of all weights, at first."""
+
+
+@dataclass(frozen=True)
 class ImageConfig:
     """Train a network of images together with the law of the symmetry that its task has.
 
@@ -59,22 +94,26 @@ class ImageConfig:
     and whether upright within 45 degrees or upside-down. touching-ranges: in which quarter of the circle an icon
     points, where no law is right. angle: that angle as a number. translated, scaled: digits anywhere, of any size.
     segment: scenes of icons, a class per pixel, upside-down icons being other classes; segment-free: the same,
-    orientation ignored. hue: bands of hue with gaps between."""
+    orientation ignored. hue: bands of hue with gaps between. quadrant-blind, quadrant-aware: digits in a quarter of the
+    picture, the label being the digit, or digit and quarter."""
     data: Annotated[str | None, optional("DATA", "digits, or drawn")] = None
     """Digits, or a folder or archive of MNIST, CIFAR-10, CIFAR-100, STL-10 or CamVid, or .npz: for the tasks that take
     pictures of others."""
     model: Annotated[NetworkName | None, optional("NETWORK", "five-layer; unet for a class per pixel")] = None
     """five-layer, thirteen-layer: plain convolutions, as in Augerino's experiments. residual: a small residual network.
     unet: for a class per pixel. p4, p8: convolutions on the group of quarter or eighth turns, whose symmetry is
-    fixed."""
+    fixed. conv, fc and those with a plus: eight layers of one or several paths each, dense (fc), factored (f-fc),
+    sparse (s-), convolutions on shifts (conv) and on quarter turns (gconv); how much each path counts is learned with
+    --objective evidence."""
     width: float = 0.25
     """Factor on the widths of the network; 1 is the published size, for GPUs."""
     augment: Literal["none", "fixed", "learned", "paper"] = "learned"
     """none: the network alone. fixed: the widest law. learned: found in training. paper: Augerino as published for
     images."""
-    objective: Literal["norm", "kl", "budget"] = "budget"
+    objective: Literal["norm", "kl", "budget", "evidence"] = "budget"
     """What decides how wide the law becomes. budget: as wide as costs a twentieth of the loss, nothing to tune. kl,
-    norm: a fixed price on nats to the widest law, or on the norm of the widths (Augerino's)."""
+    norm: a fixed price on nats to the widest law, or on the norm of the widths (Augerino's). evidence: no law is
+    learned, but how equivariant each layer is, by the marginal likelihood of the training data."""
     images: Annotated[int | None, optional("N", "6,000; all of other data")] = None
     """Pictures to draw, or to take of the data, at most."""
     minutes: Annotated[float | None, optional("M", "4, unless epochs or steps are given")] = None
@@ -99,6 +138,7 @@ class ImageConfig:
     """TOML file of settings, such as the config.toml of another run; the command line overrides it."""
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(batch=64, method="adamw"))
     law: ImageLawConfig = field(default_factory=ImageLawConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
     def __post_init__(self) -> None:
         check_length(self)
@@ -107,15 +147,27 @@ class ImageConfig:
         positive |= {
             f"law.{name}": getattr(self.law, name) for name in ("start", "lr", "every", "refresh", "eval_copies")
         }
+        positive |= {
+            f"evidence.{name}": getattr(self.evidence, name) for name in ("every", "examples", "trust", "precision")
+        }
         if self.images is not None:
             positive["images"] = self.images
         for name, value in positive.items():
             if not value > 0:
                 raise UserError(f"--{name} must be positive, got {value}")
+        if not 0 <= self.evidence.burn_in <= 1:
+            raise UserError(f"--evidence.burn-in is a share of the run, 0 to 1, got {self.evidence.burn_in}")
         if self.law.start > 1:
             raise UserError(f"--law.start is a share of the widest law, at most 1, got {self.law.start}")
         if self.law.strength is not None and self.objective == "budget" and self.augment != "paper":
             raise UserError("--law.strength is for --objective kl or norm, and --augment paper; budget sets its own")
+        if self.objective == "evidence" and (self.augment not in ("none", "fixed") or self.law.strength is not None):
+            raise UserError(
+                "--objective evidence learns how equivariant the layers are, and no law; give --augment none or fixed, "
+                "and no --law.strength"
+            )
+        if self.objective == "evidence" and self.devices > 1:
+            raise UserError(f"--objective evidence takes one process, got --devices {self.devices}")
         if self.optim.method == "muon":
             raise UserError("--optim.method muon is for networks of molecules; take adamw")
         if self.augment == "paper" and (self.objective, self.law.kind) != ("budget", None):

@@ -17,7 +17,7 @@ SAMPLES = 4  # along each side of a pixel
 REACH = 0.9  # no shape goes farther from the centre
 SMALLEST = 8  # side in pixels
 SMALLEST_SCENE = 24  # where the thinnest part of an icon is still a pixel wide
-RADII = (0.28, 0.34)  # of shapes in a scene, so that one is about a third of the side wide
+RADII = (0.26, 0.31)  # of shapes in a scene, so that one is between a quarter and a third of the side wide
 TRIALS = 256  # arrangements of a scene that are drawn at once
 MARGIN = 0.05  # what the channels of a coloured image keep from 0 and 1
 
@@ -109,9 +109,9 @@ def draw(icon: str, angles: np.ndarray, side: int) -> np.ndarray:
 
 
 def scenes(n: int, side: int, seed: int, spread: float, upside_down: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Two to four icons, discs and squares apart from each other, each about a third of the side wide.
+    """Two to four icons, discs and squares apart from each other, each between a quarter and a third of the side wide.
 
-    Each is turned by its own angle, uniform in [-spread, spread] about upright or, every second time where asked for,
+    All lie in the circle that touches the edges, so that no turn of a scene takes a part of one out of view. Each is turned by its own angle, uniform in [-spread, spread] about upright or, every second time where asked for,
     about upside down. Kinds and places are uniform, too. Scene k does not depend on n.
 
     Args:
@@ -220,12 +220,13 @@ def _pixels(points: np.ndarray) -> np.ndarray:
 
 
 def _apart(rng: np.random.Generator, radii: np.ndarray, gap: float) -> np.ndarray:
-    """(shapes, 2) places, uniform among those where circles of these radii are `gap` apart and inside the image."""
+    """(shapes, 2) places, uniform among those where circles of these radii are `gap` apart, and inside the unit one."""
     first, second = np.triu_indices(len(radii), 1)
     while True:
         places = rng.uniform(-1, 1, (TRIALS, len(radii), 2)) * (1 - radii)[:, None]
         distance = np.linalg.norm(places[:, first] - places[:, second], axis=-1)
         good = (distance >= radii[first] + radii[second] + gap).all(1)
+        good &= (np.linalg.norm(places, axis=-1) <= 1 - radii).all(1)
         if good.any():
             return places[good.argmax()]
 

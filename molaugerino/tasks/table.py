@@ -29,6 +29,7 @@ DRAWN = 6000  # pictures, unless another number is asked for
 SIDE, SCENE = 24, 48  # pixels of pictures that are drawn
 ENLARGED = 2  # factor on pictures smaller than this side
 SMALL = 14
+QUARTERED = 32  # pixels of a picture with a digit in one of its quarters
 MARGIN = 0.25  # of the side, on each side of a digit that is shifted
 ICONS = ("anchor", "boot")
 SPREAD = math.pi / 4
@@ -118,6 +119,25 @@ def _scaled(source: ImageSet, seed: int) -> Pictures:
     return moved(pictures, Scale(2).exp(uniform(len(pictures.x), 1, 0.25, seed) - 0.25))
 
 
+def _quartered(source: ImageSet, seed: int, aware: bool) -> Pictures:
+    """Each picture in a random quarter of a canvas of twice its size, which is then brought to 32 x 32."""
+    pictures = as_pictures(source)
+    height, width = pictures.x.shape[-2:]
+    quarters = torch.from_numpy(np.random.default_rng(seed).integers(4, size=len(pictures.x)))
+    parts = []
+    for x, quarter in zip(torch.split(pictures.x, MOVED), torch.split(quarters, MOVED), strict=True):
+        canvas = x.new_zeros(len(x), x.shape[1], 2, height, 2, width)
+        canvas[torch.arange(len(x)), :, quarter // 2, :, quarter % 2] = x
+        whole = canvas.reshape(len(x), x.shape[1], 2 * height, 2 * width)
+        parts.append(functional.interpolate(whole, (QUARTERED, QUARTERED), mode="bilinear", antialias=True))
+    x = torch.cat(parts)
+    if not aware:
+        return Pictures(x, pictures.y, pictures.classes, pictures.trained)
+    places = ("top left", "top right", "bottom left", "bottom right")
+    names = tuple(f"{name} {place}" for name in pictures.classes for place in places)
+    return Pictures(x, 4 * pictures.y + quarters, names, pictures.trained)
+
+
 def icons(angles: np.ndarray, which: np.ndarray) -> Tensor:
     """(n, 1, side, side) each of the two icons at its angle."""
     x = np.zeros((len(angles), SIDE, SIDE), np.float32)
@@ -171,6 +191,12 @@ TASKS: dict[TaskName, ImageTask] = {
     "scaled": ImageTask("classes", "scale", _scaled, takes=True),
     "segment": ImageTask("pixels", "rotation", lambda n, seed: _segment(n, seed, True), right=math.pi / 2 - SPREAD),
     "segment-free": ImageTask("pixels", "rotation", lambda n, seed: _segment(n, seed, False)),
+    "quadrant-blind": ImageTask(
+        "classes", "translation", lambda source, seed: _quartered(source, seed, False), takes=True
+    ),
+    "quadrant-aware": ImageTask(
+        "classes", "translation", lambda source, seed: _quartered(source, seed, True), takes=True
+    ),
     "hue": ImageTask("classes", "hue", _hue, right=math.pi / BANDS - BAND),
 }
 

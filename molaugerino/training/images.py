@@ -13,13 +13,15 @@ from rich.console import Console
 
 from molaugerino import paper
 from molaugerino.config import ImageConfig, NetworkName, to_toml
-from molaugerino.datasets import Split, save_split
+from molaugerino.datasets import Batch, Split, save_split
 from molaugerino.errors import UserError
 from molaugerino.files import write_atomic
+from molaugerino.laplace import Categorical, Gaussian
 from molaugerino.tasks import TASKS, PackedImages, TaskData, open_task
 from molaugerino.training.callbacks import join_metrics
 from molaugerino.training.checkpoint import save_model
 from molaugerino.training.evaluation import describe_law
+from molaugerino.training.evidence import EvidenceSearch, save_evidence
 from molaugerino.training.folder import SETTINGS, SPLITS
 from molaugerino.training.image_models import ImageCard, build_images, measures_of, still_law
 from molaugerino.training.image_scores import ImageResult, evaluate_images
@@ -29,6 +31,8 @@ from molaugerino.training.processes import first_alone, is_first
 from molaugerino.training.run import begin, fit, new_folder
 from molaugerino.training.setup import budget_batches, make_objective, make_schedule
 from molaugerino.vision import NETWORKS
+
+WITNESSES = 50  # images of a pass that takes curvature, whose memory grows with them
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ def refuse_unfit(config: ImageConfig) -> None:
     if (NETWORKS[model].kind == "pixels") != (task.kind == "pixels"):
         wanted = "a class per pixel" if task.kind == "pixels" else "one answer per image"
         raise UserError(f"--task {config.task} asks for {wanted}, which {model} does not give; leave --model out")
+    if config.objective == "evidence" and task.kind == "pixels":
+        raise UserError(f"--objective evidence needs one answer per image, which --task {config.task} does not have")
     if ((config.law.kind or task.law) == "hue") != (task.law == "hue"):
         raise UserError(f"--task {config.task} cannot learn a law of kind {config.law.kind}; leave --law.kind out")
 
@@ -121,10 +127,18 @@ def make_image_module(config: ImageConfig, card: ImageCard, data: ImageRunData) 
         augmented.copies, law = paper.IMAGE_COPIES, replace(law, every=1, lr=config.optim.lr)
     schedule = make_schedule(config, -(-len(data.train) // config.optim.batch))
     budget = budget_batches(data.split, data.packed, config.seed)
+    loss, evidence = judged.loss, None
+    witnesses: tuple[Batch, ...] = ()
+    if config.objective == "evidence":
+        y = data.packed.y[torch.from_numpy(data.train)]
+        likelihood = Gaussian(float(y.std())) if TASKS[card.task].kind == "number" else Categorical()
+        loss = likelihood.losses
+        evidence = EvidenceSearch(augmented.model, likelihood, len(data.train), config.evidence)
+        witnesses = tuple(data.packed.batches(evidence.rows(data.train, config.seed), WITNESSES))
     return TrainingModule(
         augmented,
         objective,
-        judged.loss,
+        loss,
         judged.metrics,
         budget,
         schedule,
@@ -132,6 +146,8 @@ def make_image_module(config: ImageConfig, card: ImageCard, data: ImageRunData) 
         law,
         config.seed,
         still=still_law(card),
+        evidence=evidence,
+        witnesses=witnesses,
     )
 
 
@@ -174,10 +190,13 @@ def settled(config: ImageConfig) -> ImageConfig:
 
 def conclude(module: TrainingModule, data: ImageRunData, card: ImageCard, folder: Path) -> ImageRun:
     """Test the model, then save it: a run killed in between can be resumed."""
+    module.settle()
     augmented = module.result()
     verdict = "" if module.objective is None else module.objective.verdict
     law = describe_law(augmented.distribution, card.augment, verdict)
     results = evaluate_images(augmented, card, data.task)
     save_model(folder, augmented, replace(card, law=law))
+    if module.evidence is not None:
+        save_evidence(folder, module.evidence.read_out())
     join_metrics(folder)
     return ImageRun(folder, law, results)

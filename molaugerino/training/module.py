@@ -19,11 +19,12 @@ from molaugerino.datasets import Batch
 from molaugerino.distributions import GroupDistribution, HaarBall
 from molaugerino.errors import UserError
 from molaugerino.groups import SO3, Affine
+from molaugerino.training.evidence import EvidenceSearch
 from molaugerino.training.objective import Losses, Objective, Weights
 from molaugerino.training.optimiser import Muon, Together, hidden_matrices
 from molaugerino.training.schedule import Schedule
 
-NOISE, BUDGET, TURNS, DROPOUT = 1, 2, 3, 4  # independent streams of random numbers
+NOISE, BUDGET, TURNS, DROPOUT, PROBES = 1, 2, 3, 4, 5  # independent streams of random numbers
 
 
 def stream(seed: int, purpose: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
@@ -51,6 +52,8 @@ class TrainingModule(pl.LightningModule):
         consistency: weight of the loss between predictions for a molecule and for the molecule turned at random;
             None leaves it out.
         still: what the objective compares the law with, where the identity is not fair; see `tasks.resampling`.
+        evidence: chooses prior precisions of the weights, which then have no weight decay; None leaves that.
+        witnesses: the training examples that the evidence is taken from.
     """
 
     def __init__(
@@ -66,6 +69,8 @@ class TrainingModule(pl.LightningModule):
         seed: int,
         consistency: float | None = None,
         still: GroupDistribution | None = None,
+        evidence: EvidenceSearch | None = None,
+        witnesses: Sequence[Batch] = (),
     ) -> None:
         super().__init__()
         self.augmented = augmented
@@ -73,6 +78,7 @@ class TrainingModule(pl.LightningModule):
         self.loss, self.metrics, self.budget = loss, metrics, budget
         self.schedule, self.optim, self.law, self.seed = schedule, optim, law, seed
         self.consistency, self.still = consistency, still
+        self.evidence, self.witnesses = evidence, witnesses
         self.averaged = AveragedModel(augmented.model, multi_avg_fn=self._average).requires_grad_(False)
         self.augmented.distribution.requires_grad_(objective is not None)
         self._drawn: tuple[int, Tensor, Affine] | None = None
@@ -105,6 +111,8 @@ class TrainingModule(pl.LightningModule):
             loss = loss + self.consistency * apart
         if objective is not None:
             loss = loss + objective.penalty(self.distribution, self._losses(batch, elements, probability))
+        if self.evidence is not None:
+            loss = loss + self.evidence.penalty(self.augmented.model)
         return self._counted(loss, batch)
 
     def forward(self, batch: Batch, elements: Affine, probability: Tensor) -> Tensor:
@@ -216,7 +224,12 @@ class TrainingModule(pl.LightningModule):
         self.averaged.update_parameters(self.augmented.model)
         if self.objective is not None and self.global_step % self.law.refresh == 0:
             self.refresh(self.objective)
-        if self.schedule.progress(self.global_step) >= 1:
+        progress = self.schedule.progress(self.global_step)
+        if self.evidence is not None and self.evidence.due(self.global_step, progress):
+            self.take_evidence(self.evidence)
+            for logger in self.loggers:
+                logger.log_metrics(self.evidence.report(), self.global_step - 1)
+        if progress >= 1:
             self.trainer.should_stop = True
 
     def refresh(self, objective: Objective) -> None:
@@ -253,6 +266,26 @@ class TrainingModule(pl.LightningModule):
         self.augmented.model.train()
         objective.refresh(*torch.cat(pairs, 1))
 
+    def take_evidence(self, evidence: EvidenceSearch, learn: bool = True) -> None:
+        """The evidence of the averaged weights, on witnesses moved as in training: by the law, once."""
+        model = self.averaged.module.eval()
+        generator = stream(self.seed, PROBES, self.global_step, self.device)
+        batches = []
+        for batch in self.witnesses:
+            batch = self.transfer_batch_to_device(batch, self.device, 0)
+            x = batch.x
+            if self.moves:
+                x = self.augmented.input.act(self.distribution.sample((len(batch.y),), generator), x, None)
+            batches.append((x, batch.y))
+        evidence.refresh(model, batches, generator.initial_seed(), learn)
+
+    def settle(self) -> None:
+        """At the end of a run: weights and precisions of the largest evidence, and the curvature there."""
+        if self.evidence is not None:
+            self.take_evidence(self.evidence)
+            if self.evidence.restore(self.averaged.module):
+                self.take_evidence(self.evidence, learn=False)
+
     def validation_step(self, batch: Batch, _: int) -> None:
         prediction = self.averaged.module(batch.x)
         values = {"valid_loss": self.loss(prediction, batch.y)} | self.metrics(prediction, batch.y)
@@ -276,8 +309,9 @@ class TrainingModule(pl.LightningModule):
         for parameter in model.parameters():
             if id(parameter) not in taken:
                 (matrices if parameter.dim() > 1 else others).append(parameter)
+        decay = settings.weight_decay if self.evidence is None else 0.0
         groups: list[dict[str, Any]] = [
-            {"params": matrices, "lr": settings.lr, "weight_decay": settings.weight_decay},
+            {"params": matrices, "lr": settings.lr, "weight_decay": decay},
             {"params": others, "lr": settings.lr, "weight_decay": 0.0},
         ]
         weights = lambda step: self.schedule.weights(step)  # noqa: E731  (torch would pickle a method, not a lambda)

@@ -10,12 +10,14 @@ from typing import Literal
 from torch import nn
 
 from molaugerino.errors import UserError
-from molaugerino.vision.convolutions import FiveLayer, ThirteenLayer
+from molaugerino.vision.convolutions import FiveLayer, ThirteenLayer, widths
 from molaugerino.vision.group_convolutions import GroupConvolutions
+from molaugerino.vision.layerwise import Layerwise
 from molaugerino.vision.residual import SmallResidual
 from molaugerino.vision.unet import UNet
 
 SHIFTS = "shifts by 4 pixels, away from the edges"
+LAYERWISE_WIDTH = 10
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,16 @@ class Network:
     kind: Literal["classes", "pixels"]
 
 
+def _layerwise(name: str, symmetry: str) -> Network:
+    """Eight layers of the paths in the name, whose width factor 1 is a = 10."""
+
+    def make(channels: int, outputs: int, width: float) -> nn.Module:
+        return Layerwise(channels, outputs, name.split("+"), *widths(width, LAYERWISE_WIDTH))
+
+    return Network(make, symmetry, "classes")
+
+
+RELAXED = "nothing exactly; circular shifts as far as the free paths are idle"
 _ALL = {
     "five-layer": Network(FiveLayer, SHIFTS, "classes"),
     "thirteen-layer": Network(ThirteenLayer, SHIFTS, "classes"),
@@ -44,6 +56,15 @@ _ALL = {
         f"quarter turns, and eighth turns nearly; {SHIFTS}",
         "classes",
     ),
+    "fc": _layerwise("fc", "nothing"),
+    "conv": _layerwise("conv", "circular shifts"),
+    "fc+conv": _layerwise("fc+conv", RELAXED),
+    "f-fc": _layerwise("f-fc", "nothing"),
+    "f-fc+conv": _layerwise("f-fc+conv", RELAXED),
+    "s-fc": _layerwise("s-fc", "nothing"),
+    "s-conv": _layerwise("s-conv", "circular shifts"),
+    "s-fc+s-conv": _layerwise("s-fc+s-conv", RELAXED),
+    "f-fc+conv+gconv": _layerwise("f-fc+conv+gconv", f"{RELAXED}; quarter turns, as far as these and the shifts are"),
 }
 NETWORKS: Mapping[str, Network] = MappingProxyType(_ALL)
 

@@ -127,6 +127,13 @@ class TestScenes:
                 assert max(np.ptp(rows), np.ptp(columns)) + 1 <= 2 * RADII[1] * 24 + 2  # whole, within its circle
         assert counts == {2, 3, 4}
 
+    def test_no_turn_takes_a_shape_out_of_view(self, both_ways):
+        images, labels = both_ways
+        line = np.arange(48) - 23.5
+        outside = np.hypot(*np.meshgrid(line, line)) > 24.5
+        assert images[:, 0, outside].max() == 0
+        assert labels[:, outside].max() == 0
+
     def test_labels_are_where_shapes_cover_half(self, both_ways):
         """Discs and squares have one grey level, 0.8: its half is where the label begins."""
         images, labels = both_ways[0][:, 0], both_ways[1]

@@ -1,0 +1,114 @@
+"""Curvatures of the likelihood in the weights, each as what the evidence asks of it: log det (H + P0) - log det P0."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from molaugerino.errors import UserError
+
+Precisions = dict[str, Tensor]  # delta_l by the name of the tensor
+
+
+@runtime_checkable
+class Curvature(Protocol):
+    """H = sum_n J_n^t L_n J_n, or what stands for it."""
+
+    def log_det(self, precisions: Precisions) -> Tensor:
+        """log det (H + P0) - log det P0 >= 0, differentiable in the precisions."""
+
+    def effective(self, precisions: Precisions) -> dict[str, Tensor]:
+        """gamma_l = sum of lambda / (lambda + delta_l): how many parameters of each tensor the data determine."""
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """Eigenvalues of H, tensor by tensor: of a diagonal, or products of Kronecker factors.
+
+    Attributes:
+        values: by the name of the tensor; none negative.
+    """
+
+    values: dict[str, Float[Tensor, " eigenvalues"]]
+
+    def log_det(self, precisions: Precisions) -> Tensor:
+        return torch.stack([(v / precisions[name]).log1p().sum() for name, v in self.values.items()]).sum()
+
+    def effective(self, precisions: Precisions) -> dict[str, Tensor]:
+        return {name: (v / (v + precisions[name])).sum() for name, v in self.values.items()}
+
+
+@dataclass(frozen=True)
+class Dense:
+    """All of H, for networks of some thousand weights.
+
+    Attributes:
+        matrix: (weights, weights), tensors one after the other.
+        sizes: of the tensors, by name.
+    """
+
+    matrix: Float[Tensor, "weights weights"]
+    sizes: dict[str, int]
+
+    def log_det(self, precisions: Precisions) -> Tensor:
+        scale = self._spread(precisions).rsqrt()
+        whitened = scale.unsqueeze(1) * self.matrix * scale
+        return 2 * cholesky(whitened + torch.eye(len(scale), dtype=scale.dtype)).diagonal().log().sum()
+
+    def effective(self, precisions: Precisions) -> dict[str, Tensor]:
+        spread = self._spread(precisions)
+        posterior = torch.cholesky_inverse(cholesky(self.matrix + torch.diag(spread)))
+        left = 1 - spread * posterior.diagonal()
+        parts = torch.split(left, list(self.sizes.values()))
+        return {name: part.sum() for name, part in zip(self.sizes, parts, strict=True)}
+
+    def _spread(self, precisions: Precisions) -> Tensor:
+        return torch.cat([precisions[name].expand(size) for name, size in self.sizes.items()])
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """The same determinant in the space of outputs: log det (1 + sum_l K_l / delta_l), K_l = L^t J_l J_l^t L.
+
+    Of a random block of B examples it is a lower bound of that of all N, once multiplied by N / B, whatever block.
+
+    Attributes:
+        kernels: (outputs, outputs) by the name of the tensor.
+        scale: N / B.
+    """
+
+    kernels: dict[str, Float[Tensor, "outputs outputs"]]
+    scale: float = 1.0
+
+    def log_det(self, precisions: Precisions) -> Tensor:
+        kernel = torch.stack([k / precisions[name] for name, k in self.kernels.items()]).sum(0)
+        eye = torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+        return self.scale * 2 * cholesky(kernel + eye).diagonal().log().sum()
+
+    def effective(self, precisions: Precisions) -> dict[str, Tensor]:
+        parts = {name: k / precisions[name] for name, k in self.kernels.items()}
+        kernel = torch.stack(list(parts.values())).sum(0)
+        eye = torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+        inverse = torch.cholesky_inverse(cholesky(kernel + eye))
+        return {name: self.scale * (inverse * part).sum() for name, part in parts.items()}
+
+
+def cholesky(matrix: Tensor) -> Tensor:
+    """The lower factor; where rounding has made the matrix indefinite, of the matrix with more on its diagonal.
+
+    Raises:
+        UserError: where the matrix is not finite, or no small multiple of its mean diagonal makes it definite.
+    """
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if not bool(failed):
+        return factor
+    eye = torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    for power in range(-10, -2):
+        factor, failed = torch.linalg.cholesky_ex(matrix + 10.0**power * matrix.diagonal().mean() * eye)
+        if not bool(failed) and bool(torch.isfinite(factor).all()):
+            return factor
+    raise UserError("the curvature is not positive definite; lower the learning rate, or raise the prior precisions")
