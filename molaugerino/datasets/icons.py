@@ -111,8 +111,9 @@ def draw(icon: str, angles: np.ndarray, side: int) -> np.ndarray:
 def scenes(n: int, side: int, seed: int, spread: float, upside_down: bool) -> tuple[np.ndarray, np.ndarray]:
     """Two to four icons, discs and squares apart from each other, each between a quarter and a third of the side wide.
 
-    All lie in the circle that touches the edges, so that no turn of a scene takes a part of one out of view. Each is turned by its own angle, uniform in [-spread, spread] about upright or, every second time where asked for,
-    about upside down. Kinds and places are uniform, too. Scene k does not depend on n.
+    All lie in the circle that touches the edges, so that no turn of a scene takes a part of one out of view. Each is
+    turned by its own angle, uniform in [-spread, spread] about upright or, every second time where asked for, about
+    upside down. Kinds and places are uniform, too. Scene k does not depend on n.
 
     Args:
         n: scenes.

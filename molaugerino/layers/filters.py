@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from molaugerino.errors import UserError
 from molaugerino.layers.blocks import LinearMap
-from molaugerino.layers.interpolation import interpolation
+from molaugerino.layers.interpolation import fitted, interpolation
 
 FILTER_ANCHORS = 0.8  # of the taps of a sparse filter
 GAIN = math.sqrt(2)  # of a path, for the half that a ReLU takes
@@ -103,7 +103,7 @@ class SparseConvolution(Filter):
         self.register_buffer("psi", interpolation(kernel, share, seed))
         scale = GAIN / math.sqrt(channels * kernel**2)
         dense = scale * torch.randn(outputs, channels, kernel**2)
-        self.weight = nn.Parameter(dense @ torch.linalg.pinv(self.psi))  # values whose interpolation is nearest
+        self.weight = nn.Parameter(fitted(dense, self.psi))
         self.bias = nn.Parameter(torch.zeros(outputs))
 
     def filter(self) -> Float[Tensor, "outputs channels kernel kernel"]:
@@ -170,5 +170,5 @@ class GroupConvolution(Filter):
 
 
 def lifted(x: Float[Tensor, "images channels size size"]) -> Float[Tensor, "images turned size size"]:
-    """The four quarter turns of every channel, side by side: what `GroupConvolution` begins with."""
-    return torch.stack([x.rot90(k, (2, 3)) for k in range(4)], 2).flatten(1, 2)
+    """Every channel four times, as all turns of the filters see it: what a group convolution begins with."""
+    return x.repeat_interleave(4, 1)

@@ -36,4 +36,15 @@ def interpolation(side: int, share: float, seed: int) -> Float[Tensor, "anchors 
         return torch.exp(-torch.cdist(a, b).square() / (2 * LENGTH**2))
 
     gram = kernel(z, z) + NOISE**2 * torch.eye(count, dtype=torch.float64)
-    return torch.linalg.solve(gram, kernel(z, x)).float()
+    return torch.linalg.solve(gram, kernel(z, x)).to(torch.get_default_dtype())
+
+
+def fitted(
+    dense: Float[Tensor, "*more places"], psi: Float[Tensor, "anchors places"]
+) -> Float[Tensor, "*more anchors"]:
+    """Values at the anchors whose interpolation is nearest to the dense ones, times what makes it as large as they are.
+
+    Without that, what varies from place to place is lost, and with it most of initial weights drawn at random.
+    """
+    values = dense @ torch.linalg.pinv(psi)
+    return values * (dense.square().mean() / (values @ psi).square().mean()).sqrt()

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from molaugerino.errors import UserError
 from molaugerino.layers.blocks import BlockLinear
 from molaugerino.layers.filters import GAIN
-from molaugerino.layers.interpolation import interpolation
+from molaugerino.layers.interpolation import fitted, interpolation
 
 ANCHORS = 0.5  # of the places
 
@@ -84,11 +84,11 @@ class SparseFactored(nn.Module):
         self.register_buffer("psi_out", interpolation(self.side, share, seed + 1))
         self.gather = BlockLinear(channels, len(self.psi_in), outputs)
         self.spread = BlockLinear(outputs, channels, len(self.psi_out), bias=False, gain=GAIN)
-        with torch.no_grad():  # values whose interpolation is nearest to weights drawn at all places
-            every = torch.randn(channels, outputs, size**2) / size
-            self.gather.weight.copy_(every @ torch.linalg.pinv(self.psi_in))
-            every = GAIN / math.sqrt(channels) * torch.randn(outputs, self.side**2, channels)
-            self.spread.weight.copy_(torch.linalg.pinv(self.psi_out).mT @ every)
+        with torch.no_grad():
+            gather = torch.randn(channels, outputs, size**2) / size
+            spread = GAIN / math.sqrt(channels) * torch.randn(outputs, channels, self.side**2)
+            self.gather.weight.copy_(fitted(gather, self.psi_in))
+            self.spread.weight.copy_(fitted(spread, self.psi_out).mT)
 
     def forward(self, x: Float[Tensor, "images channels size size"]) -> Float[Tensor, "images outputs side side"]:
         gathered = self.gather(x.flatten(2) @ self.psi_in.mT)

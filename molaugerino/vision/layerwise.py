@@ -45,8 +45,8 @@ class Layerwise(nn.Module):
     """W2 relu(W1 h + b1) + b2, h = relu(layer_8(... relu(layer_1(x)))): eight relaxed layers, from 32 x 32 to 1 x 1.
 
     Channels a, 2a, 2a, 4a, 4a, 8a, 8a, 16a, strides 1, 2, 1, 2, 1, 2, 2, 2, then 64a; no normalisation. With a group
-    convolution among the paths all features are on the group of quarter turns, at first the four turns of the image,
-    and the largest of the four is taken at the end. Images of other sizes are resized.
+    convolution among the paths all features are on the group of quarter turns, and the largest of the four is taken at
+    the end. Images of other sizes are resized.
 
     Args:
         channels: of an image.
