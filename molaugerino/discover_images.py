@@ -15,7 +15,7 @@ from molaugerino.discover import COPIES, MOLECULES, Discovery, Finding, Kind, ju
 from molaugerino.distributions import GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.tasks import Loss, PackedImages, forced_law, image_law
-from molaugerino.training.image_models import measures_of, still_law
+from molaugerino.training.image_models import measures_of
 from molaugerino.training.image_scores import BATCH, OpenRun
 from molaugerino.training.objective import LossBudget
 
@@ -40,13 +40,13 @@ def discover_images(run: OpenRun, images: int = MOLECULES) -> Discovery:
     rows = np.sort(np.random.default_rng(0).permutation(found.split.test)[:images])
     packed = found.packed
     measures = measures_of(card, packed.y[torch.from_numpy(found.split.train)])
-    level = each_loss(augmented, packed, rows, still_law(card), measures.loss)[0]
+    level = each_loss(augmented, packed, rows, None, measures.cost)[0]
     identity = float(level.mean())
     allowed = max(LossBudget.RISE_OF_IDENTITY * identity, LossBudget.RISE_OF_CONSTANT * measures.constant)
     first = image_law(card.kind, card.start).describe()
     findings = []
     for part, (line, before) in enumerate(zip(augmented.distribution.describe(), first, strict=True)):
-        forced, moved = each_loss(augmented, packed, rows, forced_law(card.kind, part), measures.loss)
+        forced, moved = each_loss(augmented, packed, rows, forced_law(card.kind, part), measures.cost)
         rise = forced - level
         error, response = float(rise.std()) / math.sqrt(len(rise)), float(moved.mean())
         evidence = (float(rise.mean()), error, response)

@@ -13,7 +13,7 @@ from molaugerino.config import MeasureConfig
 from molaugerino.errors import UserError
 from molaugerino.files import check_file, write_atomic
 from molaugerino.measure import Measurement, measure
-from molaugerino.measure.report import Rate
+from molaugerino.measure.report import Rate, shared_out
 from molaugerino.training.folder import RUNS
 from molaugerino.training.ready import find_model
 
@@ -54,10 +54,13 @@ def print_measurement(found: Measurement) -> None:
     table.add_column("layer", no_wrap=True)
     for name in ("channels", "I", "null I", "E", "matched", "null E", "L"):
         table.add_column(name, justify="right", no_wrap=True)
+    if found.paths:
+        table.add_column("paths, by evidence", no_wrap=True)
     for layer in found.layers:
         lie = f"{max(layer.lie.values()):.2g}" if layer.lie else "-"
         scores = (layer.invariance, layer.null["invariance"], layer.equivariance, layer.matched)
         cells = [str(layer.channels), *map(_score, scores), _score(layer.null["equivariance"]), lie]
+        cells += [shared_out(found.paths.get(layer.name, {}))] if found.paths else []
         table.add_row(escape(layer.name), *cells)
     console.print(table)
     if found.unmeasured:

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from molaugerino.training.evaluation import Result
+from molaugerino.training.evidence import ReadOut
 
 
 def print_report(law: dict[str, Any], results: Sequence[Result], coverage: Sequence[dict[str, Any]] = ()) -> None:
@@ -41,6 +42,26 @@ def print_image_report(law: dict[str, Any], results: Sequence[Any]) -> None:
     for r in results:
         table.add_row(str(r.copies), *map(_number, r.scores.values()))
     console.print(table)
+
+
+def print_evidence(found: ReadOut) -> None:
+    """Per layer, how many parameters the data determine, and which share of them each path has."""
+    console = Console()
+    shares, sizes, effective = found.shares(), dict[str, int](), dict[str, float]()
+    for tensor in found.tensors:
+        sizes[tensor.layer] = sizes.get(tensor.layer, 0) + tensor.size
+        effective[tensor.layer] = effective.get(tensor.layer, 0.0) + tensor.effective
+    title = "parameters that the data determine, by layer and path"
+    table = Table(box=box.SIMPLE, title=title, title_justify="left")
+    paths = list(dict.fromkeys(path for layer in shares.values() for path in layer))
+    for name in ("layer", "parameters", "determined", *paths):
+        table.add_column(escape(name), justify="left" if name == "layer" else "right")
+    for layer, size in sizes.items():
+        own = (f"{shares[layer][path]:.0%}" if layer in shares else "" for path in paths)
+        table.add_row(escape(layer), f"{size:,}", f"{effective[layer]:,.0f}", *own)
+    console.print(table)
+    noise = "" if found.noise is None else f"; standard deviation of the label {found.noise:.3g}"
+    console.print(f"log evidence {found.log_evidence:.4g} nats per training image{noise}", soft_wrap=True)
 
 
 def print_coverage(coverage: Sequence[dict[str, Any]], console: Console) -> None:

@@ -34,6 +34,7 @@ from molaugerino.measure.subject import (
 from molaugerino.tasks import TASKS, Measures, TaskData, image_law
 from molaugerino.tasks.laws import STRAIN, WIDEST
 from molaugerino.tasks.scores import LEAST
+from molaugerino.training.evidence import load_evidence
 from molaugerino.training.image_models import ImageCard, measures_of
 from molaugerino.training.image_scores import evaluation_copies, open_run
 
@@ -64,6 +65,7 @@ def measure_images(
         transformations=f"the widest law of {card.kind}" + ("" if reach(card) == 1 else " that keeps the labels"),
         layers=scores,
         layer_transformations=told,
+        paths=evidence.shares() if (evidence := load_evidence(folder)) else {},
         unmeasured=left_out,
         lie_derivative=lie_rates(subject),
         loss_share=shares,

@@ -62,6 +62,7 @@ def measure_molecules(
         transformations="rotations about the origin, all alike",
         layers=scores,
         layer_transformations=f"{TURNS} random rotations of every molecule",
+        paths={},
         unmeasured=left_out,
         lie_derivative=lie_rates(subject),
         loss_share=shares,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from molaugerino.measure.report import SQUARED, Measurement
+from molaugerino.measure.report import SQUARED, Measurement, shared_out
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,8 @@ def _layers(axes: Axes, found: Measurement) -> None:
         nulls = [s.null[name] for s in found.layers]
         label = "of unrelated examples" if name == "equivariance" else None
         axes.plot(nulls, at, linestyle="none", marker="|", markersize=7, color=NULL, label=label)
-    axes.set_yticks(places, [s.name for s in found.layers], fontsize=8)
+    names = [f"{s.name}\n{shared_out(found.paths[s.name])}" if s.name in found.paths else s.name for s in found.layers]
+    axes.set_yticks(places, names, fontsize=8)
     axes.invert_yaxis()
     axes.set(xlim=(min(0.0, axes.get_xlim()[0]), 1.02), xlabel=f"correlation under {found.layer_transformations}")
     axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)

@@ -114,6 +114,7 @@ class Measurement:
         transformations: in words.
         layers: scores by layer, in the order of the passes.
         layer_transformations: of these, in words.
+        paths: of layers with several paths trained with --objective evidence, the share of each path; see `ReadOut`.
         unmeasured: layers whose outputs could not be told examples from channels in.
         lie_derivative: per output and coordinate.
         loss_share: per output, loss and number of passes.
@@ -133,6 +134,7 @@ class Measurement:
     transformations: str
     layers: list[LayerScores]
     layer_transformations: str
+    paths: dict[str, dict[str, float]]
     unmeasured: list[str]
     lie_derivative: list[Rate]
     loss_share: list[Share]
@@ -161,6 +163,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def shared_out(paths: dict[str, float]) -> str:
+    """The shares of the paths of a layer in words: f-fc 12%, conv 88%."""
+    return ", ".join(f"{path} {share:.0%}" for path, share in paths.items())
 
 
 def verdict(shares: list[Share], output: str, noun: str) -> str:

@@ -4,7 +4,6 @@ from molaugerino.tasks.data import PackedImages as PackedImages
 from molaugerino.tasks.data import TaskData as TaskData
 from molaugerino.tasks.laws import forced_law as forced_law
 from molaugerino.tasks.laws import image_law as image_law
-from molaugerino.tasks.laws import resampling as resampling
 from molaugerino.tasks.scores import Loss as Loss
 from molaugerino.tasks.scores import Measures as Measures
 from molaugerino.tasks.scores import of_classes as of_classes

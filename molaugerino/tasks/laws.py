@@ -42,18 +42,6 @@ def forced_law(kind: LawKind, part: int) -> GroupDistribution:
     return _box(group, [float(k == part) for k in range(group.dim)])
 
 
-def resampling(side: int) -> GroupDistribution:
-    """Shifts by up to half a pixel each way: what an answer for every pixel loses by being moved at all.
-
-    Moved and moved back, maps are interpolated twice, which blurs their edges whatever the element; the identity alone
-    is spared. A law is compared with these instead, or it would be held to pay for pixels instead of for symmetry.
-
-    Args:
-        side: of the pictures, the shorter one, pixels.
-    """
-    return AlgebraUniform(T2, 1 / side, CAP, STRAIN, LENGTH).requires_grad_(False)
-
-
 def _box(group: type[T2] | Scale | MatrixGroup, shares: list[float]) -> AlgebraUniform:
     width = [share * WIDEST.get(axis[0], STRAIN) for share, axis in zip(shares, group.axes, strict=True)]
     return AlgebraUniform(group, width, CAP, STRAIN, LENGTH)

@@ -16,7 +16,7 @@ from molaugerino.config import LawKind, NetworkName, TaskName
 from molaugerino.distributions import GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.reductions import in_view, mean, mean_log_probability, mean_probability
-from molaugerino.tasks import TASKS, Measures, image_law, of_classes, of_numbers, of_pixels, resampling
+from molaugerino.tasks import TASKS, Measures, image_law, of_classes, of_numbers, of_pixels
 from molaugerino.training.checkpoint import SCHEMA, load_with
 from molaugerino.vision import make_network
 
@@ -106,8 +106,3 @@ def measures_of(card: ImageCard, labels: Tensor) -> Measures:
     if task.kind == "number":
         return of_numbers(labels, task.unit)
     return (of_classes if task.kind == "classes" else of_pixels)(labels, len(card.classes))
-
-
-def still_law(card: ImageCard) -> GroupDistribution | None:
-    """What a law is compared with: of answers per pixel, shifts by parts of a pixel; None is the identity."""
-    return resampling(min(card.size)) if TASKS[card.task].kind == "pixels" else None

@@ -21,9 +21,9 @@ from molaugerino.tasks import TASKS, PackedImages, TaskData, open_task
 from molaugerino.training.callbacks import join_metrics
 from molaugerino.training.checkpoint import save_model
 from molaugerino.training.evaluation import describe_law
-from molaugerino.training.evidence import EvidenceSearch, save_evidence
+from molaugerino.training.evidence import EvidenceSearch, ReadOut, save_evidence
 from molaugerino.training.folder import SETTINGS, SPLITS
-from molaugerino.training.image_models import ImageCard, build_images, measures_of, still_law
+from molaugerino.training.image_models import ImageCard, build_images, measures_of
 from molaugerino.training.image_scores import ImageResult, evaluate_images
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import NormPrice
@@ -65,11 +65,12 @@ class ImageRunData:
 
 @dataclass(frozen=True)
 class ImageRun:
-    """A finished run: its folder, the law it found, its test scores."""
+    """A finished run: its folder, the law it found, its test scores; of --objective evidence, what that found."""
 
     folder: Path
     law: dict[str, Any]
     results: list[ImageResult]
+    evidence: ReadOut | None = None
 
 
 def open_image_data(config: ImageConfig) -> ImageRunData:
@@ -145,7 +146,7 @@ def make_image_module(config: ImageConfig, card: ImageCard, data: ImageRunData) 
         config.optim,
         law,
         config.seed,
-        still=still_law(card),
+        cost=judged.cost,
         evidence=evidence,
         witnesses=witnesses,
     )
@@ -196,7 +197,8 @@ def conclude(module: TrainingModule, data: ImageRunData, card: ImageCard, folder
     law = describe_law(augmented.distribution, card.augment, verdict)
     results = evaluate_images(augmented, card, data.task)
     save_model(folder, augmented, replace(card, law=law))
-    if module.evidence is not None:
-        save_evidence(folder, module.evidence.read_out())
+    evidence = None if module.evidence is None else module.evidence.read_out()
+    if evidence is not None:
+        save_evidence(folder, evidence)
     join_metrics(folder)
-    return ImageRun(folder, law, results)
+    return ImageRun(folder, law, results, evidence)

@@ -51,7 +51,7 @@ class TrainingModule(pl.LightningModule):
         seed: of the noise.
         consistency: weight of the loss between predictions for a molecule and for the molecule turned at random;
             None leaves it out.
-        still: what the objective compares the law with, where the identity is not fair; see `tasks.resampling`.
+        cost: what a law is measured by, as the loss; None takes the loss.
         evidence: chooses prior precisions of the weights, which then have no weight decay; None leaves that.
         witnesses: the training examples that the evidence is taken from.
     """
@@ -68,7 +68,7 @@ class TrainingModule(pl.LightningModule):
         law: LawConfig | ImageLawConfig,
         seed: int,
         consistency: float | None = None,
-        still: GroupDistribution | None = None,
+        cost: Callable[[Tensor, Tensor], Tensor] | None = None,
         evidence: EvidenceSearch | None = None,
         witnesses: Sequence[Batch] = (),
     ) -> None:
@@ -77,7 +77,7 @@ class TrainingModule(pl.LightningModule):
         self.objective = objective
         self.loss, self.metrics, self.budget = loss, metrics, budget
         self.schedule, self.optim, self.law, self.seed = schedule, optim, law, seed
-        self.consistency, self.still = consistency, still
+        self.consistency, self.cost = consistency, loss if cost is None else cost
         self.evidence, self.witnesses = evidence, witnesses
         self.averaged = AveragedModel(augmented.model, multi_avg_fn=self._average).requires_grad_(False)
         self.augmented.distribution.requires_grad_(objective is not None)
@@ -257,12 +257,10 @@ class TrainingModule(pl.LightningModule):
             batch = self.transfer_batch_to_device(batch, self.device, 0)
             n = len(batch.y)
             still = self.augmented.identity().expand(1, n)
-            if self.still is not None:
-                still = self.still.sample((1, n), generator).to(still.shift)
             drawn = self.distribution.sample((1, n), generator, batch.x)
             both = Affine(torch.cat([still.linear, drawn.linear]), torch.cat([still.shift, drawn.shift]))
             each = self.augmented.each(batch.x, both)
-            pairs.append(torch.stack([self.loss(prediction, batch.y) for prediction in each]))
+            pairs.append(torch.stack([self.cost(prediction, batch.y) for prediction in each]))
         self.augmented.model.train()
         objective.refresh(*torch.cat(pairs, 1))
 

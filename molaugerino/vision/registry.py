@@ -39,7 +39,8 @@ def _layerwise(name: str, symmetry: str) -> Network:
     """Eight layers of the paths in the name, whose width factor 1 is a = 10."""
 
     def make(channels: int, outputs: int, width: float) -> nn.Module:
-        return Layerwise(channels, outputs, name.split("+"), *widths(width, LAYERWISE_WIDTH))
+        [a] = widths(width, LAYERWISE_WIDTH)
+        return Layerwise(channels, outputs, name.split("+"), a)
 
     return Network(make, symmetry, "classes")
 

@@ -75,6 +75,38 @@ class TestPixels:
         y = torch.tensor([[[0, 1], [-100, -100]]])
         assert of_pixels(y, 2).constant == pytest.approx(math.log(2))
 
+    def test_the_cost_by_hand(self):
+        """Nine pixels of one class and three of another: what one of each costs goes as 1 : 3."""
+        y = torch.zeros(1, 3, 4, dtype=torch.long)
+        y[0, :, 3] = 1
+        p = torch.full((1, 2, 3, 4), 0.5)
+        p[0, 0] = torch.tensor([0.9, 0.8, 0.3, 0.6])
+        p[0, 1] = 1 - p[0, 0]
+        expected = -(3 * math.log(0.9) + 3 * math.log(0.8)) * (12 / (9 * 2)) / 12  # beside the other, either will do
+        assert float(of_pixels(y, 2).cost(p, y)) == pytest.approx(expected, abs=1e-6)
+
+    def test_the_cost_does_not_see_edges_a_pixel_off(self):
+        y = torch.zeros(1, 8, 8, dtype=torch.long)
+        y[0, 2:6, 2:6] = 1
+        judged = of_pixels(y, 2)
+        said = torch.nn.functional.one_hot(y.roll((1, -1), (1, 2)), 2).permute(0, 3, 1, 2).float()
+        assert float(judged.cost(said, y)) == pytest.approx(0, abs=1e-6)
+        assert float(judged.loss(said, y)) > 1
+        wrong = torch.nn.functional.one_hot(torch.zeros_like(y), 2).permute(0, 3, 1, 2).float()
+        assert float(judged.cost(wrong, y)) > 1  # the middle of the square
+
+    def test_constants_cost_the_logarithm_of_the_classes(self):
+        generator = torch.Generator().manual_seed(0)
+        y = torch.randint(3, (200, 2, 1, 1), generator=generator).expand(200, 2, 9, 9).reshape(200, 18, 9)
+        y = torch.where(y == 2, torch.randint(2, (1,), generator=generator), y)
+        judged = of_pixels(y, 4)
+        present = int(torch.bincount(y.flatten()).gt(0).sum())
+        assert judged.constant == pytest.approx(math.log(present))
+        p = torch.zeros(200, 4, 18, 9)
+        p[:, :present] = 1 / present
+        assert float(judged.cost(p, y).mean()) == pytest.approx(judged.constant, rel=0.1)
+        assert float(judged.cost(p, torch.full_like(y, -100)).abs().max()) == 0
+
 
 def test_numbers():
     y = torch.tensor([[0.0], [1.0], [2.0], [5.0]])
