@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from molaugerino.errors import UserError
 from molaugerino.layers import (
-    BlockLinear,
     Convolution,
     Dense,
     Factored,
@@ -100,8 +99,8 @@ class Layerwise(nn.Module):
             layers.append(Pathways(made, stride))
             size //= stride
         self.layers = nn.ModuleList(layers)
-        self.hidden = BlockLinear(1, FACTORS[-1] * a * size**2, 64 * a)
-        self.readout = BlockLinear(1, 64 * a, classes)
+        self.hidden = nn.Linear(FACTORS[-1] * a * size**2, 64 * a)
+        self.readout = nn.Linear(64 * a, classes)
 
     def forward(self, x: Float[Tensor, "images channels height width"]) -> Float[Tensor, "images classes"]:
         if x.shape[-2:] != (self.size, self.size):
@@ -111,4 +110,4 @@ class Layerwise(nn.Module):
             h = layer(h).relu()
         if self.on_group:
             h = h.reshape(len(h), -1, TURNS, *h.shape[2:]).amax(2)
-        return self.readout(self.hidden(h.flatten(1).unsqueeze(1)).relu()).squeeze(1)
+        return self.readout(self.hidden(h.flatten(1)).relu())

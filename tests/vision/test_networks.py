@@ -257,7 +257,7 @@ def test_a_width_below_four_channels(name):
     """No layer is narrower, however small the factor."""
     network = make_network(name, 1, 10, 1e-6)
     if isinstance(network, Layerwise):
-        assert network.hidden.weight.shape == (1, 64 * 4, 16 * 4)
+        assert network.hidden.weight.shape == (64 * 4, 16 * 4)
         return
     assert min(p.shape[0] for key, p in network.named_parameters() if p.dim() > 1 and "readout" not in key) == 4
 

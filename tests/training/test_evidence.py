@@ -1,0 +1,257 @@
+"""Runs whose prior precisions are chosen by evidence: schedule, kept weights, resuming, reading out, failures."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+
+from molaugerino.cli.main import main
+from molaugerino.config import EvidenceConfig, ImageConfig, ImageLawConfig, OptimConfig
+from molaugerino.errors import UserError
+from molaugerino.laplace import Categorical, Gaussian, kfac
+from molaugerino.measure import measure
+from molaugerino.training.evidence import EVIDENCE, EvidenceSearch, load_evidence, placed
+from molaugerino.training.image_models import load_image_model
+from molaugerino.training.images import make_image_card, make_image_module, open_image_data, train_images
+
+QUIET = Console(quiet=True)
+SOON = EvidenceConfig(burn_in=0.25, every=5, examples=60)
+
+
+def config(out, task="quadrant-blind", **changes):
+    law = ImageLawConfig(refresh=5, eval_copies=4)
+    optim = OptimConfig(batch=32, method="adamw")
+    settings = {"images": 300, "width": 0.1, "steps": 20, "augment": "none", "model": "f-fc+conv"}
+    settings |= {"objective": "evidence", "evidence": SOON, "law": law, "optim": optim, "out": out}
+    return ImageConfig(task=task, **(settings | changes))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    run = train_images(config(tmp_path_factory.mktemp("evidence") / "run"), QUIET)
+    assert run is not None
+    return run
+
+
+def module_of(settings):
+    data = open_image_data(settings)
+    torch.manual_seed(settings.seed)
+    return make_image_module(settings, make_image_card(settings, data), data), data
+
+
+class TestRun:
+    def test_what_was_found_is_written_and_read(self, trained):
+        found = load_evidence(trained.folder)
+        assert found == trained.evidence
+        assert len(found.tensors) == 52
+        assert math.isfinite(found.log_evidence)
+        assert found.noise is None
+        shares = found.shares()
+        assert list(shares) == [f"layers.{k}" for k in range(8)]
+        assert all(set(own) == {"f-fc", "conv"} and sum(own.values()) == pytest.approx(1) for own in shares.values())
+        written = json.loads((trained.folder / EVIDENCE).read_text())
+        assert written["shares"] == shares
+        for tensor in found.tensors:
+            assert 0 <= tensor.effective <= tensor.size
+            assert 0 < tensor.precision < math.inf
+        assert len({round(t.precision, 6) for t in found.tensors}) > 10  # they have moved, each its own way
+
+    @pytest.mark.slow
+    def test_effective_numbers_are_those_of_the_saved_weights(self, trained):
+        """gamma = sum lambda / (lambda + delta) with the curvature at the weights that were kept."""
+        augmented, _ = load_image_model(trained.folder)
+        settings = config(None)
+        module, data = module_of(settings)
+        rows = module.evidence.rows(data.train, settings.seed)
+        batches = [batch.x for batch in data.packed.batches(rows, 50)]
+        names = [t.name for t in trained.evidence.tensors]
+        many = [
+            kfac(augmented.model, batches, Categorical(), len, len(data.train), torch.Generator().manual_seed(k), names)
+            for k in range(8)
+        ]
+        for tensor in trained.evidence.tensors[::7]:
+            each = [float((m.values[tensor.name] / (m.values[tensor.name] + tensor.precision)).sum()) for m in many]
+            spread = max(each) - min(each) + 1e-3 * tensor.size
+            assert min(each) - 2 * spread < tensor.effective < max(each) + 2 * spread, tensor.name
+
+    @pytest.mark.slow
+    def test_interrupted_and_resumed_it_finds_the_same(self, trained, tmp_path):
+        import molaugerino.training.images as images
+        from molaugerino.training.callbacks import Keeper
+
+        out = tmp_path / "halves"
+
+        class Impatient(Keeper):
+            def on_train_batch_end(self, trainer, module, *rest):
+                super().on_train_batch_end(trainer, module, *rest)
+                if trainer.global_step == 12:
+                    self.interrupted = True
+                    trainer.should_stop = True
+                    trainer.save_checkpoint(self.path)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("molaugerino.training.run.Keeper", Impatient)
+            assert train_images(config(out), QUIET) is None
+        resumed = images.train_images(replace(config(out), resume=out, out=None), QUIET)
+        assert resumed.evidence == trained.evidence
+
+    def test_the_learned_precisions_are_what_a_map_run_does_not_have(self, tmp_path):
+        still = EvidenceConfig(burn_in=1.0, examples=60, precision=3.0)
+        run = train_images(config(tmp_path / "map", evidence=still), QUIET)
+        # only at the end, where the evidence is taken and raised once
+        assert all(math.exp(-1.01) <= t.precision / 3 <= math.exp(1.01) for t in run.evidence.tensors)
+
+    @pytest.mark.parametrize(
+        ("task", "model"), [("angle", "conv"), ("two-icons", "five-layer"), ("hue", "s-fc+s-conv")]
+    )
+    def test_other_tasks_and_networks(self, task, model, tmp_path):
+        run = train_images(config(tmp_path / "run", task, model=model, images=150, steps=10), QUIET)
+        assert (run.evidence.noise is None) == (task != "angle")
+        assert math.isfinite(run.evidence.log_evidence)
+
+    @pytest.mark.slow
+    def test_with_a_fixed_law(self, tmp_path):
+        run = train_images(config(tmp_path / "run", "rotmnist", augment="fixed", images=150, steps=10), QUIET)
+        assert math.isfinite(run.evidence.log_evidence)
+
+    def test_measure_shows_the_paths_beside_the_measured_equivariance(self, trained):
+        found = measure(trained.folder, examples=20)
+        assert found.paths == trained.evidence.shares()
+        assert [s.name for s in found.layers] == [*(f"layers.{k}" for k in range(8)), "hidden", "readout"]
+        assert json.loads(found.to_json())["paths"] == trained.evidence.shares()
+
+
+class TestCommandLine:
+    @pytest.mark.slow
+    def test_report(self, tmp_path, capsys):
+        out = str(tmp_path / "run")
+        options = ["--model", "f-fc+conv", "--augment", "none", "--objective", "evidence", "--images", "150"]
+        small = ["--width", "0.1", "--steps", "6", "--evidence.every", "2", "--evidence.examples", "40", "--out", out]
+        assert main(["train", "--task", "quadrant-aware", *options, *small]) == 0
+        told = capsys.readouterr().out
+        assert "parameters that the data determine" in told
+        assert "log evidence" in told
+        assert main(["measure", out, "--examples", "8", "--plot", str(tmp_path / "page.png")]) == 0
+        assert "paths, by evidence" in capsys.readouterr().out
+        assert (tmp_path / "page.png").stat().st_size > 10_000
+
+    def test_a_network_with_matrices_of_its_own(self, tmp_path, capsys):
+        options = ["--objective", "evidence", "--augment", "none", "--model", "p4", "--images", "100", "--steps", "2"]
+        assert main(["train", "--task", "two-icons", *options, "--out", str(tmp_path / "run")]) != 0
+        assert "belongs to none of them" in " ".join(capsys.readouterr().err.split())
+        assert not (tmp_path / "run").exists()
+
+    def test_maps_of_pixels(self, tmp_path, capsys):
+        options = ["--objective", "evidence", "--augment", "none", "--out", str(tmp_path / "run")]
+        assert main(["train", "--task", "segment", *options]) != 0
+        assert "needs one answer per image" in " ".join(capsys.readouterr().err.split())
+
+
+class TestSearch:
+    @staticmethod
+    def search(model, **settings):
+        return EvidenceSearch(model, Gaussian(), 40, EvidenceConfig(**settings))
+
+    @staticmethod
+    def data():
+        generator = torch.Generator().manual_seed(0)
+        x = torch.randn(40, 4, generator=generator)
+        return [(x, x[:, :1] + 0.1 * torch.randn(40, 1, generator=generator))]
+
+    def test_schedule(self):
+        search = self.search(nn.Linear(4, 1), burn_in=0.2, every=10)
+        assert not search.due(10, 0.1)
+        assert search.due(20, 0.2)
+        assert not search.due(25, 0.25)
+        assert not self.search(nn.Linear(4, 1), burn_in=1.0, every=1).due(100, 1.0)
+
+    def test_the_penalty_is_the_prior_per_example(self):
+        model = nn.Linear(4, 1)
+        search = self.search(model, precision=3.0)
+        expected = 3.0 * sum(p.square().sum() for p in model.parameters()) / 80
+        torch.testing.assert_close(search.penalty(model), expected)
+
+    def test_the_best_weights_come_back(self):
+        model, data = nn.Linear(4, 1), self.data()
+        search = self.search(model, trust=0.1)
+        with torch.no_grad():
+            model.weight.copy_(torch.tensor([[1.0, 0, 0, 0]]))
+        search.refresh(model, data, 0)
+        kept = {name: t.clone() for name, t in model.state_dict().items()}
+        precisions = search.priors.log_precision.detach().clone()
+        best = float(search.best)
+        with torch.no_grad():
+            model.weight.add_(5.0)
+        search.refresh(model, data, 0)
+        assert search.value < best == float(search.best)
+        assert not torch.equal(search.priors.log_precision, precisions)
+        assert search.restore(model)
+        assert all(torch.equal(t, kept[name]) for name, t in model.state_dict().items())
+        assert torch.equal(search.priors.log_precision, precisions)
+
+    def test_its_state_survives_a_checkpoint(self):
+        model, data = nn.Linear(4, 1), self.data()
+        search, other = self.search(model), self.search(model)
+        search.refresh(model, data, 0)
+        other.load_state_dict(search.state_dict())
+        assert float(other.best) == float(search.best)
+        assert other.kept.keys() == search.kept.keys()
+
+    def test_a_curvature_that_cannot_be_taken_leaves_all_as_it_was(self):
+        model, data = nn.Linear(4, 1), self.data()
+        search = self.search(model)
+        search.refresh(model, data, 0)
+        before = search.priors.log_precision.detach().clone()
+        with torch.no_grad():
+            model.weight.fill_(math.nan)
+        with pytest.warns(UserWarning, match="the prior precisions stay as they are"):
+            search.refresh(model, data, 0)
+        assert torch.equal(search.priors.log_precision, before)
+        assert search.restore(model)
+        assert all(bool(p.isfinite().all()) for p in model.parameters())
+
+    def test_nothing_to_read_out(self):
+        with pytest.raises(UserError, match="no curvature could be taken"):
+            self.search(nn.Linear(4, 1)).read_out()
+        assert not self.search(nn.Linear(4, 1)).restore(nn.Linear(4, 1))
+
+    def test_no_warning_on_a_sound_network(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            self.search(nn.Linear(4, 1)).refresh(nn.Linear(4, 1), self.data(), 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"augment": "learned"}, "--objective evidence learns how equivariant the layers are, and no law"),
+        ({"law": ImageLawConfig(strength=0.1)}, "and no --law.strength"),
+        ({"devices": 2}, "--objective evidence takes one process, got --devices 2"),
+        ({"evidence": EvidenceConfig(burn_in=2.0)}, "--evidence.burn-in is a share of the run, 0 to 1, got 2"),
+        ({"evidence": EvidenceConfig(every=0)}, "--evidence.every must be positive, got 0"),
+        ({"evidence": EvidenceConfig(precision=-1.0)}, "--evidence.precision must be positive, got -1"),
+    ],
+)
+def test_what_does_not_go_together(changes, match):
+    with pytest.raises(UserError, match=match):
+        config(None, **changes)
+
+
+def test_names_of_layers_and_paths():
+    assert placed("layers.0.paths.f-fc.gather.weight") == ("layers.0", "f-fc")
+    assert placed("hidden.weight") == ("hidden", "")
+    assert placed("weight") == ("", "")
+
+
+def test_a_damaged_file_is_refused(tmp_path):
+    (tmp_path / EVIDENCE).write_text('{"tensors": [{"layer": 3}]}')
+    with pytest.raises(UserError, match="is not what training wrote there"):
+        load_evidence(tmp_path)
+    assert load_evidence(tmp_path / "none") is None
