@@ -234,8 +234,8 @@ class TrainingModule(pl.LightningModule):
 
     def refresh(self, objective: Objective) -> None:
         """Let the objective measure what it wants to, and log it with the law."""
-        if objective.measures:
-            self.measure(objective)
+        if objective.measures and self.schedule.progress(self.global_step) >= self.schedule.warmup:
+            self.measure(objective)  # not before the law may move, or its price would drift meanwhile
         widths = {
             f"law/{line.name.replace(' ', '_')}[{line.unit}]": line.width for line in self.distribution.describe()
         }
