@@ -1,0 +1,1 @@
+"""README tables from results."""
