@@ -35,6 +35,8 @@ _PATHS: dict[str, Callable[[int, int, int, int], nn.Module]] = {
     "gconv": lambda channels, outputs, _size, _stride: GroupConvolution(channels // TURNS, outputs // TURNS),
 }
 PATHS: Mapping[str, Callable[[int, int, int, int], nn.Module]] = MappingProxyType(_PATHS)
+STRICT = ("conv", "s-conv", "gconv")
+SMALL = 0.1  # initial size of a free path beside a strict one: what it adds has to be learned
 BESIDE = 0.5  # share of the taps that are anchors of a sparse filter beside a sparse factored path
 FACTORS, STRIDES = (1, 2, 2, 4, 4, 8, 8, 16), (1, 2, 1, 2, 1, 2, 2, 2)
 SIZE = 32  # pixels
@@ -93,9 +95,12 @@ class Layerwise(nn.Module):
         for (before, after), stride in zip(pairwise([channels, *(a * f for f in FACTORS)]), STRIDES, strict=True):
             stride = min(stride, size)
             made = {name: makers[name](turns * before, turns * after, size, stride) for name in paths}
-            with torch.no_grad():  # the mean of n independent paths is sqrt(n) times smaller than each
-                for path in made.values():
-                    last_map(path).weight.mul_(len(paths) ** 0.5)
+            strict = [name for name in paths if name in STRICT]
+            with torch.no_grad():
+                for name, path in made.items():  # the mean over n paths, of which the strict ones make up the size
+                    last_map(path).weight.mul_(len(paths) / len(strict or paths) ** 0.5)
+                    if strict and name not in strict:
+                        last_map(path).weight.mul_(SMALL)
             layers.append(Pathways(made, stride))
             size //= stride
         self.layers = nn.ModuleList(layers)
