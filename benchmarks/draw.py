@@ -123,3 +123,7 @@ def main() -> None:
     if read("laws"):
         draw_laws(read("laws"))
     README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

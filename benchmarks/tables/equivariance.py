@@ -64,6 +64,7 @@ def owed_table(content: dict[str, Any]) -> str:
             brute = r["brute_force"]["absolute error"] if share["passes"] == 1 else None
             cells = [f"{1000 * share['loss']:.1f}", f"{1000 * share['orientation']:.2f} +- {1000 * share['error']:.2f}"]
             cells.append("" if brute is None else f"{1000 * brute['orientation']:.2f} +- {1000 * brute['error']:.2f}")
+            cells = [cell.replace("-0.00", "0.00") for cell in cells]
             worst = next(c for c in r["worst"] if c["passes"] == share["passes"])
             lie = math.sqrt(mean(r["lie"][axis] ** 2 for axis in ("rx", "ry", "rz"))) if share["passes"] == 1 else None
             cells += [f"{1000 * worst['mean']:.1f}", "" if lie is None else f"{1000 * lie:.2f}"]
