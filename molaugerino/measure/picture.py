@@ -65,7 +65,7 @@ def _curve(axes: Axes, found: Measurement) -> None:
         label = f"{curve.output}, {curve.passes} pass{'es' if curve.passes > 1 else ''}"
         colour = f"C{outputs.index(curve.output)}"
         axes.plot(found.sizes, curve.deviation, STYLES[curve.passes > 1], color=colour, label=label)
-    unit = "mean deviation" + ("" if several else f" [{found.angle_curve[0].unit}]")
+    unit = "mean deviation" + ("" if several else f"\n[{found.angle_curve[0].unit}]")
     axes.set(xlabel=f"size of the transformation [{found.size_unit}]", ylabel=unit, ylim=(0, None))
     if len(found.angle_curve) <= 8:
         axes.legend(fontsize=7)

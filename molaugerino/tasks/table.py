@@ -55,7 +55,7 @@ class ImageTask:
         law: what is learned of.
         make: (pictures to take or draw, seed) -> pictures; those of others come as their set.
         takes: whether it takes pictures of others, or draws its own.
-        right: the half-width of the law that is right, radians, where it is known and not the widest.
+        right: the half-width of the law that is right, radians or 0, where it is known and not the widest.
         unit: of a number.
     """
 
@@ -195,7 +195,7 @@ TASKS: dict[TaskName, ImageTask] = {
         "classes", "translation", lambda source, seed: _quartered(source, seed, False), takes=True
     ),
     "quadrant-aware": ImageTask(
-        "classes", "translation", lambda source, seed: _quartered(source, seed, True), takes=True
+        "classes", "translation", lambda source, seed: _quartered(source, seed, True), takes=True, right=0.0
     ),
     "hue": ImageTask("classes", "hue", _hue, right=math.pi / BANDS - BAND),
 }
