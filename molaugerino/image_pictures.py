@@ -47,7 +47,7 @@ def draw_law(augmented: Augmented, card: ImageCard, data: TaskData, path: str | 
 
 
 def ring(figure: Any, augmented: Augmented, card: ImageCard, image: Tensor) -> None:
-    """The image under elements spread evenly over the law, each at its angle where the law is one of rotations."""
+    """The image under elements spread evenly over the law, in their order; rotations with their angles in degrees."""
     law = augmented.distribution
     noise = torch.full((AROUND, law.noise_dim), 0.5)
     noise[:, noise_of(card)] = (torch.arange(AROUND) + 0.5) / AROUND
@@ -56,11 +56,15 @@ def ring(figure: Any, augmented: Augmented, card: ImageCard, image: Tensor) -> N
         moved = augmented.input.act(g, image.expand(AROUND, *image.shape), None)
     line = next(iter(law.describe()))
     figure.suptitle(f"{card.task}: {line.name} up to {line.width:.3g} {line.unit}")
-    angles = SO2.log(g)[:, 0] if card.kind == "rotation" else math.pi * (2 * torch.arange(AROUND) / AROUND - 1)
-    for k, angle in enumerate(angles.tolist()):
-        middle = 0.5 + 0.36 * math.sin(-angle), 0.45 + 0.36 * math.cos(angle)  # the untransformed image on top
-        show(figure.add_axes((middle[0] - 0.09, middle[1] - 0.1, 0.18, 0.2)), moved[k])
-    show(figure.add_axes((0.38, 0.31, 0.24, 0.28)), image)
+    order = SO2.log(g)[:, 0].argsort() if card.kind == "rotation" else torch.arange(AROUND)
+    for place, k in enumerate(order.tolist()):
+        angle = math.pi * (2 * (place + 0.5) / AROUND - 1)  # the least transformed on top
+        middle = 0.5 + 0.38 * math.sin(-angle), 0.43 + 0.36 * math.cos(angle)
+        axes = figure.add_axes((middle[0] - 0.075, middle[1] - 0.085, 0.15, 0.17))
+        show(axes, moved[k])
+        if card.kind == "rotation":
+            axes.set_title(f"{math.degrees(float(SO2.log(g[k])[0])):.0f}", fontsize=7, pad=1)
+    show(figure.add_axes((0.38, 0.29, 0.24, 0.28)), image)
 
 
 def noise_of(card: ImageCard) -> int:

@@ -13,9 +13,16 @@ from torch.autograd import gradcheck
 
 from molaugerino import augment, reductions
 from molaugerino.errors import UserError
-from molaugerino.reductions import in_view, mean, mean_log_probability, mean_probability, median
+from molaugerino.reductions import (
+    in_view,
+    mean,
+    mean_log_probability,
+    mean_probability,
+    median,
+    probability_in_view,
+)
 
-ALL = [mean, median, mean_probability, mean_log_probability, in_view]
+ALL = [mean, median, mean_probability, mean_log_probability, in_view, probability_in_view]
 SHAPES = [(1, 4, 3), (5, 4, 3), (6, 2, 3, 2, 1)]
 
 
@@ -53,6 +60,17 @@ class TestOracles:
             expected = np.nanmean(y.numpy(), 0)
         assert np.allclose(in_view(y), expected, rtol=0, atol=1e-14, equal_nan=True)
 
+    def test_probability_in_view(self, shape):
+        y = copies(*shape)
+        assert np.allclose(probability_in_view(y), mean_probability(y), rtol=0, atol=1e-13)
+        hidden = (copies(*shape, seed=1) > 0)[:, :, :1].expand_as(y)
+        y[hidden] = math.nan
+        p = special.softmax(y.numpy(), 2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            expected = np.nanmean(p, 0)
+        assert np.allclose(probability_in_view(y).exp(), expected, rtol=0, atol=1e-13, equal_nan=True)
+
     @pytest.mark.parametrize("reduce", ALL)
     def test_order_and_repetition_of_copies_do_not_matter(self, shape, reduce):
         y = copies(*shape)
@@ -87,6 +105,20 @@ class TestNaN:
             assert reduce(y)[0].isnan().all()
             assert not reduce(y)[1].isnan().any()
         assert not in_view(y).isnan().any()
+        assert not probability_in_view(y).isnan().any()
+
+    def test_slopes_of_probabilities_that_no_copy_sees(self):
+        y = copies(3, 2, 4)
+        y[:, 0] = math.nan
+        y[1, 1] = math.nan
+        y.requires_grad_()
+        with torch.autograd.set_detect_anomaly(True):
+            found = probability_in_view(y)
+            found[1, 0].backward()
+        assert found[0].isnan().all()
+        assert y.grad.isfinite().all()
+        assert not y.grad[1].any()
+        assert y.grad[0, 1].abs().min() > 0
 
     def test_pixels_that_no_copy_sees(self):
         y = copies(3, 2, 2)
@@ -102,7 +134,7 @@ class TestNaN:
 
 
 @pytest.mark.usefixtures("untyped")
-@pytest.mark.parametrize("reduce", [mean_probability, mean_log_probability])
+@pytest.mark.parametrize("reduce", [mean_probability, mean_log_probability, probability_in_view])
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1)])
 def test_one_class_is_refused(reduce, shape):
     """A softmax over one score is 1 whatever the network says."""

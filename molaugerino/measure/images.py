@@ -33,7 +33,6 @@ from molaugerino.measure.subject import (
 )
 from molaugerino.tasks import TASKS, Measures, TaskData, image_law
 from molaugerino.tasks.laws import STRAIN, WIDEST
-from molaugerino.tasks.scores import LEAST
 from molaugerino.training.evidence import load_evidence
 from molaugerino.training.image_models import ImageCard, measures_of
 from molaugerino.training.image_scores import evaluation_copies, open_run
@@ -153,8 +152,8 @@ def output_of(card: ImageCard, measures: Measures) -> Output:
 
 def pixel_losses(values: Tensor, y: Tensor) -> Tensor:
     """-log p of the true class of each pixel, NaN where it has none or is not seen."""
-    p = values.gather(1, y.clamp_min(0).unsqueeze(1)).squeeze(1)
-    return torch.where(y == IGNORED, math.nan, -p.clamp_min(LEAST).log())
+    log_p = values.log_softmax(1).gather(1, y.clamp_min(0).unsqueeze(1)).squeeze(1)
+    return torch.where(y == IGNORED, math.nan, -log_p)
 
 
 def same(values: Tensor) -> Tensor:
@@ -172,7 +171,7 @@ def of_logits(values: Tensor, reference: Tensor) -> Tensor:
 
 def of_maps(values: Tensor, reference: Tensor) -> Tensor:
     """Total variation, in the mean over the pixels that both see."""
-    each = (values - reference).abs().sum(1) / 2
+    each = (values.softmax(1) - reference.softmax(1)).abs().sum(1) / 2
     return each.flatten(1).nanmean(1)
 
 
@@ -184,5 +183,7 @@ def rate_of_logits(values: Tensor, rates: Tensor, y: Tensor) -> Tensor:
 
 
 def rate_of_maps(values: Tensor, rates: Tensor, y: Tensor) -> Tensor:
-    """Root mean square rate over pixels and classes."""
-    return rates.flatten(2).square().mean(2).sqrt()
+    """Root mean square rate of the probabilities over pixels and classes."""
+    p = values.softmax(1)
+    change = p * (rates - (p * rates).sum(2, keepdim=True))
+    return change.flatten(2).square().mean(2).sqrt()

@@ -70,7 +70,7 @@ def of_classes(y: Tensor, classes: int) -> Measures:
 def of_pixels(y: Tensor, classes: int) -> Measures:
     """-log p at the true class, averaged over the pixels of an image that are seen and have a class.
 
-    Predictions are probabilities (examples, classes, height, width), NaN where no copy sees the pixel. The mean IoU is
+    Predictions are scores (examples, classes, height, width), NaN where no copy sees the pixel. The mean IoU is
     that over the classes of the intersection over the union of all their pixels.
 
     Maps that are moved, and moved back, are interpolated twice, which blurs edges whatever the symmetry, and most
@@ -84,9 +84,10 @@ def of_pixels(y: Tensor, classes: int) -> Measures:
 
     def judged(prediction: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """-log p of the true class, and where it counts, both (examples, height, width)."""
-        p = prediction.gather(1, label.clamp_min(0).unsqueeze(1)).squeeze(1)
-        counts = (label != IGNORED) & ~p.isnan()
-        return -torch.where(counts, p, 1.0).clamp_min(LEAST).log(), counts
+        seen = ~prediction.isnan().any(1)
+        counts = (label != IGNORED) & seen
+        log_p = torch.where(seen.unsqueeze(1), prediction, 0.0).log_softmax(1)
+        return -log_p.gather(1, label.clamp_min(0).unsqueeze(1)).squeeze(1) * counts, counts
 
     def loss(prediction: Tensor, label: Tensor) -> Tensor:
         values, counts = judged(prediction, label)
@@ -114,7 +115,7 @@ def of_pixels(y: Tensor, classes: int) -> Measures:
         _, counts = judged(prediction, label)
         there = functional.one_hot(label.clamp_min(0), classes).permute(0, 3, 1, 2) * (label != IGNORED).unsqueeze(1)
         around = functional.max_pool2d(there.to(prediction), 3, stride=1, padding=1)
-        p = (prediction.nan_to_num() * around).sum(1)
+        p = (prediction.nan_to_num().softmax(1) * around).sum(1)
         values = -torch.where(counts, p, 1.0).clamp(LEAST, 1.0).log() * weights.to(p)[label.clamp_min(0)]
         return values.sum((1, 2)) / counts.sum((1, 2)).clamp_min(1)
 

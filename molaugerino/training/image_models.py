@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import ConfigDict
-from torch import Tensor, nn
+from torch import Tensor
 
 from molaugerino import paper
 from molaugerino.augment import Augmented
 from molaugerino.config import LawKind, NetworkName, TaskName
 from molaugerino.distributions import GroupDistribution
 from molaugerino.errors import UserError
-from molaugerino.reductions import in_view, mean, mean_log_probability, mean_probability
+from molaugerino.reductions import mean, mean_log_probability, mean_probability, probability_in_view
 from molaugerino.tasks import TASKS, Measures, image_law, of_classes, of_numbers, of_pixels
 from molaugerino.training.checkpoint import SCHEMA, load_with
 from molaugerino.vision import make_network
 
-REDUCE = {"classes": mean_probability, "pixels": in_view, "number": mean}
+REDUCE = {"classes": mean_probability, "pixels": probability_in_view, "number": mean}
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,6 @@ def build_images(card: ImageCard, share: float = 0.0) -> Augmented:
     """The untrained network and law that a card describes, the law at a share of its widest."""
     task = TASKS[card.task]
     network = make_network(card.model, card.channels, len(card.classes) or 1, card.width)
-    if task.kind == "pixels":
-        network = nn.Sequential(network, nn.Softmax(1))  # copies are averaged as probabilities
     law: GroupDistribution = image_law(card.kind, share)
     reduce = REDUCE[task.kind]
     if card.augment == "paper":

@@ -46,19 +46,19 @@ class TestPixels:
         probabilities = torch.stack([p, 1 - p]).unsqueeze(0)
         judged = of_pixels(y, 2)
         expected = -np.log([0.9, 0.6, 0.8])
-        assert float(judged.loss(probabilities, y)) == pytest.approx(expected.mean(), abs=1e-6)
-        found = judged.scores(probabilities, y)
+        assert float(judged.loss(probabilities.log(), y)) == pytest.approx(expected.mean(), abs=1e-6)
+        found = judged.scores(probabilities.log(), y)
         assert found == pytest.approx({"mean IoU": 1.0, "pixels right": 1.0, "nll": expected.mean()}, abs=1e-6)
 
     def test_intersection_over_union(self):
         y = torch.tensor([[[0, 0, 1, 1]]])
         said = torch.tensor([[[0, 1, 1, 1]]])
         probabilities = torch.nn.functional.one_hot(said, 2).permute(0, 3, 1, 2).float()
-        assert of_pixels(y, 2).scores(probabilities, y)["mean IoU"] == pytest.approx((1 / 2 + 2 / 3) / 2)
+        assert of_pixels(y, 2).scores(probabilities.log(), y)["mean IoU"] == pytest.approx((1 / 2 + 2 / 3) / 2)
 
     def test_pixels_that_no_copy_sees_are_left_out(self):
         y = torch.zeros(1, 1, 3, dtype=torch.long)
-        p = torch.tensor([[[[0.5, math.nan, 0.25]], [[0.5, math.nan, 0.75]]]], requires_grad=True)
+        p = torch.tensor([[[[0.5, math.nan, 0.25]], [[0.5, math.nan, 0.75]]]]).log().requires_grad_()
         judged = of_pixels(y, 2)
         loss = judged.loss(p, y)
         assert float(loss.detach()) == pytest.approx(-(math.log(0.5) + math.log(0.25)) / 2)
@@ -83,17 +83,17 @@ class TestPixels:
         p[0, 0] = torch.tensor([0.9, 0.8, 0.3, 0.6])
         p[0, 1] = 1 - p[0, 0]
         expected = -(3 * math.log(0.9) + 3 * math.log(0.8)) * (12 / (9 * 2)) / 12  # beside the other, either will do
-        assert float(of_pixels(y, 2).cost(p, y)) == pytest.approx(expected, abs=1e-6)
+        assert float(of_pixels(y, 2).cost(p.log(), y)) == pytest.approx(expected, abs=1e-6)
 
     def test_the_cost_does_not_see_edges_a_pixel_off(self):
         y = torch.zeros(1, 8, 8, dtype=torch.long)
         y[0, 2:6, 2:6] = 1
         judged = of_pixels(y, 2)
         said = torch.nn.functional.one_hot(y.roll((1, -1), (1, 2)), 2).permute(0, 3, 1, 2).float()
-        assert float(judged.cost(said, y)) == pytest.approx(0, abs=1e-6)
-        assert float(judged.loss(said, y)) > 1
+        assert float(judged.cost(said.log(), y)) == pytest.approx(0, abs=1e-6)
+        assert float(judged.loss(said.log(), y)) > 1
         wrong = torch.nn.functional.one_hot(torch.zeros_like(y), 2).permute(0, 3, 1, 2).float()
-        assert float(judged.cost(wrong, y)) > 1  # the middle of the square
+        assert float(judged.cost(wrong.log(), y)) > 1  # the middle of the square
 
     def test_constants_cost_the_logarithm_of_the_classes(self):
         generator = torch.Generator().manual_seed(0)
@@ -104,8 +104,8 @@ class TestPixels:
         assert judged.constant == pytest.approx(math.log(present))
         p = torch.zeros(200, 4, 18, 9)
         p[:, :present] = 1 / present
-        assert float(judged.cost(p, y).mean()) == pytest.approx(judged.constant, rel=0.1)
-        assert float(judged.cost(p, torch.full_like(y, -100)).abs().max()) == 0
+        assert float(judged.cost(p.log(), y).mean()) == pytest.approx(judged.constant, rel=0.1)
+        assert float(judged.cost(p.log(), torch.full_like(y, -100)).abs().max()) == 0
 
 
 def test_numbers():

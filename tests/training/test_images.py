@@ -130,7 +130,7 @@ class TestRun:
             without = augmented.reduce(augmented.each(x, augmented.evaluation_elements(1)))
         assert torch.isfinite(found).all()
         assert without.isnan().any()
-        assert (found.sum(1) - 1).abs().max() < 1e-5
+        assert (found.exp().sum(1) - 1).abs().max() < 1e-5
 
 
 class TestVerbs:
