@@ -64,13 +64,17 @@ def run(config: EvaluateConfig) -> int:
 
 def images(folder: Path, config: EvaluateConfig) -> int:
     """Law and test scores of a model of images, on the pictures of its run."""
+    from molaugerino.training.evidence import load_evidence
     from molaugerino.training.image_scores import evaluate_run
 
     card, results = evaluate_run(folder, config.data, config.copies)
+    evidence = load_evidence(folder)
     if config.format == "json":
-        print(json.dumps({"law": card.law, "results": [r._asdict() for r in results]}, indent=1, allow_nan=False))
+        found = {"law": card.law, "results": [r._asdict() for r in results]}
+        found |= {} if evidence is None else {"evidence": evidence.content()}
+        print(json.dumps(found, indent=1, allow_nan=False))
     else:
-        print_image_report(card.law, results)
+        print_image_report(card.law, results, evidence)
     return 0
 
 

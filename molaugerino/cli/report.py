@@ -32,8 +32,8 @@ def print_report(law: dict[str, Any], results: Sequence[Result], coverage: Seque
     print_coverage(coverage, console)
 
 
-def print_image_report(law: dict[str, Any], results: Sequence[Any]) -> None:
-    """The law, and test scores per number of copies (`ImageResult`)."""
+def print_image_report(law: dict[str, Any], results: Sequence[Any], evidence: ReadOut | None = None) -> None:
+    """The law, test scores per number of copies (`ImageResult`), and what the evidence found where it was asked."""
     console = Console()
     print_law(law, console)
     table = Table(box=box.SIMPLE, title=f"test scores, {results[0].n} images", title_justify="left")
@@ -42,11 +42,12 @@ def print_image_report(law: dict[str, Any], results: Sequence[Any]) -> None:
     for r in results:
         table.add_row(str(r.copies), *map(_number, r.scores.values()))
     console.print(table)
+    if evidence is not None:
+        print_evidence(evidence, console)
 
 
-def print_evidence(found: ReadOut) -> None:
+def print_evidence(found: ReadOut, console: Console) -> None:
     """Per layer, how many parameters the data determine, and which share of them each path has."""
-    console = Console()
     shares, sizes, effective = found.shares(), dict[str, int](), dict[str, float]()
     for tensor in found.tensors:
         sizes[tensor.layer] = sizes.get(tensor.layer, 0) + tensor.size

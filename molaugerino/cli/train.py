@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from molaugerino.cli.report import print_evidence, print_image_report, print_report
+from molaugerino.cli.report import print_image_report, print_report
 from molaugerino.config import ImageConfig, TrainConfig, read_training
 from molaugerino.errors import UserError
 from molaugerino.training.folder import SETTINGS
@@ -38,9 +38,7 @@ def run_images(config: ImageConfig) -> int:
     if finished is None:
         return INTERRUPTED
     if is_first():
-        print_image_report(finished.law, finished.results)
-        if finished.evidence is not None:
-            print_evidence(finished.evidence)
+        print_image_report(finished.law, finished.results, finished.evidence)
         print(f"saved in {finished.folder}; its law and scores again: molaugerino evaluate {finished.folder}")
     return 0
 

@@ -59,6 +59,13 @@ class ReadOut:
     examples: int
     tensors: list[TensorShare]
 
+    def content(self) -> dict[str, Any]:
+        """All of it as plain numbers, the shares among them; null where a layer has none."""
+        shares = {
+            layer: {p: None if math.isnan(s) else s for p, s in own.items()} for layer, own in self.shares().items()
+        }
+        return asdict(self) | {"shares": shares}
+
     def shares(self) -> dict[str, dict[str, float]]:
         """gamma_path / sum over the paths, of every layer with several, by layer and path; NaN where all are zero.
 
@@ -83,8 +90,7 @@ def placed(name: str) -> tuple[str, str]:
 
 
 def save_evidence(folder: Path, found: ReadOut) -> None:
-    content = asdict(found) | {"shares": found.shares()}
-    write_atomic(folder / EVIDENCE, json.dumps(content, indent=1) + "\n")
+    write_atomic(folder / EVIDENCE, json.dumps(found.content(), indent=1) + "\n")
 
 
 def load_evidence(folder: Path) -> ReadOut | None:

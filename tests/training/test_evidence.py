@@ -141,6 +141,10 @@ class TestCommandLine:
         assert main(["measure", out, "--examples", "8", "--plot", str(tmp_path / "page.png")]) == 0
         assert "paths, by evidence" in capsys.readouterr().out
         assert (tmp_path / "page.png").stat().st_size > 10_000
+        assert main(["evaluate", out]) == 0
+        assert "log evidence" in capsys.readouterr().out
+        assert main(["evaluate", out, "--format", "json"]) == 0
+        assert list(json.loads(capsys.readouterr().out)["evidence"]["shares"]) == [f"layers.{k}" for k in range(8)]
 
     def test_a_network_with_matrices_of_its_own(self, tmp_path, capsys):
         options = ["--objective", "evidence", "--augment", "none", "--model", "p4", "--images", "100", "--steps", "2"]
