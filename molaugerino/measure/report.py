@@ -167,7 +167,7 @@ def _finite(value: Any) -> Any:
 
 def shared_out(paths: dict[str, float]) -> str:
     """The shares of the paths of a layer in words: f-fc 12%, conv 88%."""
-    return ", ".join(f"{path} {share:.0%}" for path, share in paths.items())
+    return ", ".join(f"{path} {share:.0%}" if math.isfinite(share) else f"{path} -" for path, share in paths.items())
 
 
 def verdict(shares: list[Share], output: str, noun: str) -> str:
