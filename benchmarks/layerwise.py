@@ -4,7 +4,7 @@
         [--jobs 2]
 
 1. toy: digits in a quarter of the picture, labelled by the digit, and by digit and quarter: the learned network of
-   factored and convolutional paths (a = 10), 6,000 steps each.
+   factored and convolutional paths (a = 10), 10,000 steps each.
 2. references: dense and convolutional networks (a = 4), by MAP and by evidence, 1,500 steps.
 3. mixed: three paths, the third on quarter turns, on 10,000 upright, translated and rotated digits, by MAP and by
    evidence, 1,200 steps.
@@ -46,10 +46,10 @@ from molaugerino.vision import Layerwise, make_network
 PARTS = ("toy", "references", "mixed", "curvature", "cost")
 TASKS = ("quadrant-blind", "quadrant-aware")
 MIXED = ("upright", "translated", "rotmnist")
-STEPS = {"toy": 6000, "references": 1500, "mixed": 1200, "cost": 200}
+STEPS = {"toy": 10_000, "references": 1500, "mixed": 1200, "cost": 200}
 IMAGES = 10_000  # for training, of mixed
 LEARNED = EvidenceConfig(examples=1000, every=200)
-BATCH, RATE = 64, 2e-3
+BATCH, RATE = 64, 3e-3
 PROBES = 20
 
 
