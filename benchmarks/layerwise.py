@@ -110,26 +110,28 @@ def cost(mnist: str | None) -> dict[str, Any]:
     torch.manual_seed(0)
     network = make_network("f-fc+conv", 1, 40, 1.0)
     data = open_image_data(ImageConfig(task="quadrant-aware", data=mnist, augment="none", objective="evidence"))
-    seconds = {}
+    seconds = []
     for count in (LEARNED.examples, len(data.train)):
         search = EvidenceSearch(network, Categorical(), len(data.train), replace(LEARNED, examples=count))
         rows = search.rows(data.train, 0)
         batches = [(batch.x, batch.y) for batch in data.packed.batches(rows, 50)]
         begun = time.process_time()
         search.refresh(network.eval(), batches, 0)
-        seconds[count] = time.process_time() - begun
+        seconds.append(time.process_time() - begun)
     optimiser = torch.optim.Adam(network.parameters(), 1e-4)
     batch = data.packed.batch(torch.arange(BATCH))
     begun = time.process_time()
     for _ in range(STEPS["cost"]):
         optimiser.zero_grad()
-        nn.functional.cross_entropy(network(batch.x), batch.y).backward()
+        (nn.functional.cross_entropy(network(batch.x), batch.y) + search.penalty(network)).backward()
         optimiser.step()
     steps = (time.process_time() - begun) / STEPS["cost"]
-    few, every = seconds.values()
+    few, every = seconds
     epoch = len(data.train) / BATCH * steps
     return named | {
         "images": len(data.train),
+        "examples": LEARNED.examples,
+        "every": LEARNED.every,
         "step_seconds": steps,
         "update_seconds": few,
         "update_of_all_seconds": every,

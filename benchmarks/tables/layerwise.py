@@ -68,7 +68,7 @@ def layerwise_mixed_table(content: dict[str, Any]) -> str:
                 over(runs, lambda r: r["scores"]["nll"], 3),
                 over(runs, lambda r: 100 * r["scores"]["accuracy"], 1),
             )
-            cells += [f"{a} ({b})" for a, b in zip(numbers, published, strict=True)]
+            cells += [f"{a} ({b})" if a else "" for a, b in zip(numbers, published, strict=True)]
         runs = of(content, part="mixed", task=task, prior="evidence")
         for path, published_share in zip(("f-fc", "conv", "gconv"), shares, strict=True):
             each = [100 * own[path] for run in runs for own in run["shares"].values() if not math.isnan(own[path])]
@@ -91,8 +91,10 @@ def layerwise_cost(content: dict[str, Any]) -> str:
     """Time of training with evidence over that of MAP, and memory of factors."""
     [run] = of(content, part="cost")
     own, padded = (sum(each[key] for each in run["factors"]) / 1e6 for key in ("bytes", "padded_bytes"))
+    few = f"{run['examples']:,} images every {run['every']} steps"
     rows = [
-        ["1,000 images every 200 steps", f"{run['evidence_over_map']:.2f}", f"{own:,.0f}"],
-        ["all images every fifth epoch, factors padded", f"{run['literal_over_map']:.2f}", f"{padded:,.0f}"],
+        [few, f"{run['evidence_over_map']:.2f}"],
+        ["all images every fifth epoch", f"{run['literal_over_map']:.2f}"],
     ]
-    return table(["curvature from", "time / that of MAP", "factors of the F-FC maps, MB"], rows)
+    memory = f"Kronecker factors of the F-FC maps: {own:,.0f} MB by block, {padded:,.0f} MB padded to one matrix each."
+    return f"{table(['curvature from', 'time / that of MAP'], rows)}\n\n{memory}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -58,10 +59,13 @@ def print_evidence(found: ReadOut, console: Console) -> None:
     for name in ("layer", "parameters", "determined", *paths):
         table.add_column(escape(name), justify="left" if name == "layer" else "right")
     for layer, size in sizes.items():
-        own = (f"{shares[layer][path]:.0%}" if layer in shares else "" for path in paths)
+        known = {path: share for path, share in shares.get(layer, {}).items() if math.isfinite(share)}
+        own = (f"{known[path]:.0%}" if path in known else "" for path in paths)
         table.add_row(escape(layer), f"{size:,}", f"{effective[layer]:,.0f}", *own)
     console.print(table)
     noise = "" if found.noise is None else f"; standard deviation of the label {found.noise:.3g}"
+    if found.idle():
+        console.print(f"of these tensors the data determine nothing: {', '.join(found.idle())}", soft_wrap=True)
     console.print(f"log evidence {found.log_evidence:.4g} nats per training image{noise}", soft_wrap=True)
 
 

@@ -68,7 +68,7 @@ class ImageLawConfig:
 @dataclass(frozen=True)
 class EvidenceConfig:
     """The objective evidence: prior precisions of all weights, raised by the log marginal likelihood of the training
-    data (Laplace's method, Kronecker-factored), with nothing kept aside."""
+    data (Laplace's method, Kronecker-factored); they take the place of weight decay."""
 
     burn_in: float = 0.1
     """Share of the run before the first update; 1 leaves the precisions as they are."""
@@ -77,7 +77,7 @@ class EvidenceConfig:
     examples: int = 1000
     """Training images that the curvature is taken from."""
     trust: float = 1.0
-    """Furthest that the logarithm of a precision moves in one update."""
+    """Furthest that the logarithm of a precision moves in one update, 2 at most."""
     precision: float = 1.0
     """Of all weights, at first."""
 
@@ -166,6 +166,12 @@ class ImageConfig:
                 "--objective evidence learns how equivariant the layers are, and no law; give --augment none or fixed, "
                 "and no --law.strength"
             )
+        if self.objective == "evidence" and self.optim.patience is not None:
+            raise UserError(
+                "--objective evidence keeps the weights of the largest evidence; leave --optim.patience out"
+            )
+        if self.objective != "evidence" and self.evidence != EvidenceConfig():
+            raise UserError(f"--evidence settings are for --objective evidence, got --objective {self.objective}")
         if self.objective == "evidence" and self.devices > 1:
             raise UserError(f"--objective evidence takes one process, got --devices {self.devices}")
         if self.optim.method == "muon":

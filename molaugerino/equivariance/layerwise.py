@@ -57,8 +57,8 @@ def layer_correlations(
         layers: paths or patterns, as for `layer_names`.
 
     Returns:
-        The metrics by layer, in the order in which the layers are called; and the names of outputs that could not be
-        told examples from channels in, which are left out.
+        The metrics by layer, in the order in which the layers are called; and the names of outputs that are left out:
+        examples could not be told from channels in them, or no transformation leaves two places in view.
 
     Raises:
         UserError: for a pattern that names no layer, no batches or no transformations.
@@ -83,6 +83,8 @@ def layer_correlations(
                 for name, kind in kinds.items():
                     if kind is not None:
                         expected = kind.flat(kind.act(g, plain[name], x), x, g)
+                        if kind.spatial and expected.shape[2] < 2:
+                            continue  # of a small map this transformation leaves nothing in view
                         if name not in metrics:
                             made = SpatialCorrelation if kind.spatial else SampleCorrelation
                             metrics[name] = made(expected.shape[1], len(number)).to(expected.device)
@@ -90,7 +92,7 @@ def layer_correlations(
                         metrics[name].update(expected, seen, block=block, transform=number[draw])
     if not metrics:
         raise UserError("there is nothing to measure: no batch, no transformation, or no layer with a known layout")
-    return metrics, [name for name, kind in kinds.items() if kind is None]
+    return metrics, [name for name in kinds if name not in metrics]
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """The marginal likelihood of a network by Laplace's method, differentiable in what it is to choose."""
 
 from molaugerino.laplace.curvature import Curvature as Curvature
-from molaugerino.laplace.curvature import Dense as Dense
+from molaugerino.laplace.curvature import Full as Full
 from molaugerino.laplace.curvature import Kernels as Kernels
 from molaugerino.laplace.curvature import Spectra as Spectra
+from molaugerino.laplace.evidence import IDLE as IDLE
 from molaugerino.laplace.evidence import Mode as Mode
 from molaugerino.laplace.evidence import log_evidence as log_evidence
 from molaugerino.laplace.evidence import raise_evidence as raise_evidence

@@ -43,7 +43,7 @@ class Spectra:
 
 
 @dataclass(frozen=True)
-class Dense:
+class Full:
     """All of H, for networks of some thousand weights.
 
     Attributes:
@@ -56,8 +56,8 @@ class Dense:
 
     def log_det(self, precisions: Precisions) -> Tensor:
         scale = self._spread(precisions).rsqrt()
-        whitened = scale.unsqueeze(1) * self.matrix * scale
-        return 2 * cholesky(whitened + torch.eye(len(scale), dtype=scale.dtype)).diagonal().log().sum()
+        whitened = scale.unsqueeze(1) * self.matrix * scale + torch.diag(torch.ones_like(scale))
+        return 2 * cholesky(whitened).diagonal().log().sum()
 
     def effective(self, precisions: Precisions) -> dict[str, Tensor]:
         spread = self._spread(precisions)
@@ -74,7 +74,8 @@ class Dense:
 class Kernels:
     """The same determinant in the space of outputs: log det (1 + sum_l K_l / delta_l), K_l = L^t J_l J_l^t L.
 
-    Of a random block of B examples it is a lower bound of that of all N, once multiplied by N / B, whatever block.
+    Times N / B, that of a random block of B examples is an upper bound of that of all N, on average over the blocks;
+    the evidence with it is bounded from below.
 
     Attributes:
         kernels: (outputs, outputs) by the name of the tensor.

@@ -15,6 +15,7 @@ from molaugerino.laplace.priors import Priors
 STEPS, RATE = 20, 0.1  # of Adam, on log precisions and log noise
 TRUST = 1.0  # furthest that any of them moves in one go
 LARGEST = 30.0  # of a log precision: beyond, a tensor has no freedom left that could be measured
+IDLE = 1e-6  # determined parameters of a tensor: as good as none
 SLACK = 1e-6  # of the evidence, relative: what rounding may lose
 
 
@@ -69,13 +70,14 @@ def raise_evidence(
     """Adam on the log precisions, and on the likelihood's parameter, with theta and H held; the evidence after it.
 
     No logarithm moves further than `trust` from where it was, nor beyond +-30: the curvature is that of weights which
-    have not seen the new precisions yet. Where the steps lower the evidence, all is as before.
+    have not seen the new precisions yet. Tensors without curvature keep theirs: nothing is known of them, and the
+    evidence would drive it to zero. Where the steps lower the evidence, all is as before.
 
     Args:
         mode: of the network.
         likelihood: changed in place, where it has a parameter.
         priors: changed in place.
-        trust: see above.
+        trust: see above; 0 moves nothing. At most `steps * rate` is reached.
         steps: of Adam.
         rate: its learning rate.
 
@@ -87,6 +89,9 @@ def raise_evidence(
     before = float(log_evidence(mode, likelihood, priors).detach())
     if not torch.isfinite(torch.tensor(before)):
         raise UserError(f"the evidence is {before}: the network or its curvature has overflowed; lower --optim.lr")
+    if trust == 0:
+        return before
+    known = torch.tensor([mode.effective(likelihood, priors)[name] > IDLE for name in priors.names])
     optimiser = torch.optim.Adam(learned, rate)
     for _ in range(steps):
         optimiser.zero_grad()
@@ -97,6 +102,7 @@ def raise_evidence(
         with torch.no_grad():
             for p, at in zip(learned, start, strict=True):
                 p.copy_(torch.minimum(torch.maximum(p, at - trust), at + trust).clamp(-LARGEST, LARGEST))
+            learned[0].copy_(torch.where(known.to(start[0].device), learned[0], start[0]))
     optimiser.zero_grad()
     after = float(log_evidence(mode, likelihood, priors).detach())
     if not after >= before - SLACK * abs(before):  # also where it is not a number

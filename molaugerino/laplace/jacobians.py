@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
 
-from molaugerino.laplace.curvature import Dense, Kernels, Spectra
+from molaugerino.laplace.curvature import Full, Kernels, Spectra
 from molaugerino.laplace.likelihoods import Likelihood
 
 Parameters = dict[str, Tensor]
@@ -45,9 +45,7 @@ def whitened(
     return {name: root.mT @ j for name, j in each.items()}
 
 
-def exact(
-    model: nn.Module, batches: Iterable[Any], likelihood: Likelihood, names: Sequence[str] | None = None
-) -> Dense:
+def exact(model: nn.Module, batches: Iterable[Any], likelihood: Likelihood, names: Sequence[str] | None = None) -> Full:
     """H = sum_n J_n^t L_n L_n^t J_n, all of it, of the tensors of these names (default: all that are trained)."""
     parameters = trained(model, names)
     total: Tensor | None = None
@@ -55,7 +53,7 @@ def exact(
         rows = torch.cat([j.flatten(0, 1) for j in whitened(model, parameters, x, likelihood).values()], 1).double()
         total = rows.mT @ rows if total is None else total + rows.mT @ rows
     assert total is not None  # there is at least one batch
-    return Dense(total, {name: p.numel() for name, p in parameters.items()})
+    return Full(total, {name: p.numel() for name, p in parameters.items()})
 
 
 def diagonal(
@@ -78,7 +76,7 @@ def kernels(
     names: Sequence[str] | None = None,
     generator: torch.Generator | None = None,
 ) -> Kernels:
-    """K_l = (L^t J_l) (L^t J_l)^t of a block of examples; its determinant, times N / B, bounds that of all from below.
+    """K_l = (L^t J_l) (L^t J_l)^t of a block of examples, with which the evidence of all is bounded from below.
 
     Differentiable in whatever the network's buffers and inputs depend on, such as the elements of a law.
 
@@ -89,7 +87,7 @@ def kernels(
         examples: N, of the data set.
         names: of the tensors; None takes all that are trained.
         generator: where given, one output of each example is drawn and stands for all C of them: a kernel of B rows,
-            whose determinant, times N C / B, bounds from below, too.
+            scaled by N C / B; the bound is lower.
 
     Source: Immer et al., Stochastic Marginal Likelihood Gradients using Neural Tangent Kernels (ICML 2023),
     arXiv:2306.03968.

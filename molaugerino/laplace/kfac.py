@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -64,7 +64,10 @@ def spectrum(matrix: Float[Tensor, "*more n n"]) -> Float[Tensor, "*more n"]:
         raise UserError(
             "a curvature is not finite: the network gives numbers that are too large; lower the learning rate"
         )
-    return torch.linalg.eigvalsh(matrix).clamp_min(0)
+    try:
+        return torch.linalg.eigvalsh(matrix).clamp_min(0)
+    except RuntimeError as error:  # torch.linalg.LinAlgError is one
+        raise UserError(f"the eigenvalues of a curvature were not found ({error}); lower the learning rate") from None
 
 
 def kfac(
@@ -79,8 +82,9 @@ def kfac(
     """H_l ~ (sum_n a_n a_n^t) x (sum_n g_n g_n^t) / N for every linear map, g = J^t L v, v independent signs.
 
     E_v g g^t is J^t L L^t J: one backward pass per batch whatever the number of outputs. A map that is used T times by
-    an example (the places of a convolution, the copies of an average) has sums over N T uses, divided by N T. Weights
-    and biases are blocks of their own. Exact for a single linear map with Gaussian noise.
+    an example (the places of a convolution) has sums over N T uses, divided by N T. Of the copies of an average, a is
+    the mean and g the sum, so that copies of the same are as one. Weights and biases are blocks of their own. Exact for
+    a single linear map without a bias, with Gaussian noise and one output.
 
     Args:
         model: a network of linear maps, convolutions of torch and `LinearMap`; see `linear_tensors`.
@@ -92,7 +96,8 @@ def kfac(
         names: of the tensors; None takes `linear_tensors`, which also refuses what is not known.
 
     Raises:
-        UserError: for parameters of other modules, or numbers that are not finite.
+        UserError: for parameters of other modules, a map that is called twice in a pass, or numbers that are not
+            finite.
     """
     maps, known = linear_maps(model), set(linear_tensors(model) if names is None else names)
     factors = {name: Factors() for name in maps}
@@ -131,9 +136,15 @@ def linear_tensors(model: nn.Module) -> list[str]:
     """Names of the trained parameters of linear maps; gains and offsets of normalisations are no such.
 
     Raises:
-        UserError: where a matrix belongs to no linear map that is known, or no parameter is left.
+        UserError: where a matrix belongs to no linear map that is known.
     """
     maps = linear_maps(model)
+    for name, m in maps.items():
+        if isinstance(m, nn.Conv2d) and (m.groups != 1 or m.padding_mode != "zeros" or isinstance(m.padding, str)):
+            raise UserError(
+                f"the evidence knows convolutions without groups, padded with zeros, and {name} is none; take another "
+                "network"
+            )
     own = {id(p) for m in maps.values() for p in m.parameters(recurse=False)}
     found = []
     for name, p in model.named_parameters():
@@ -154,6 +165,8 @@ def watched(maps: dict[str, nn.Module]) -> Iterator[dict[str, tuple[Tensor, Tens
 
     def keeping(name: str) -> Any:
         def keep(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            if name in seen:
+                raise UserError(f"KFAC knows maps that are called once per pass, and {name} is called again")
             if not output.requires_grad:  # weights that are not trained have slopes, too
                 output = output.detach().requires_grad_()
             seen[name] = inputs[0], output
@@ -174,14 +187,11 @@ def arranged(m: nn.Module, a: Tensor, g: Tensor, rows: int) -> tuple[Tensor, Ten
     if isinstance(m, LinearMap):
         a, g = m.seen(a), m.given(g)
     elif isinstance(m, nn.Conv2d):
-        padding = m.padding
-        if m.groups != 1 or m.padding_mode != "zeros" or isinstance(padding, str):
-            raise UserError("KFAC knows convolutions without groups, padded with zeros; take another curvature")
+        padding = cast(tuple[int, int], m.padding)
         a = functional.unfold(a, m.kernel_size, m.dilation, padding, m.stride).mT.unsqueeze(2)
         g = g.flatten(2).mT.unsqueeze(2)
     else:
         a, g = (part.reshape(len(part), -1, 1, part.shape[-1]) for part in (a, g))
     copies = len(a) // rows
-    if copies > 1:
-        a, g = (p.reshape(copies, rows, *p.shape[1:]).transpose(0, 1).flatten(1, 2) for p in (a, g))
-    return a, g
+    a, g = (part.reshape(copies, rows, *part.shape[1:]) for part in (a, g))
+    return a.mean(0), g.sum(0)

@@ -84,5 +84,6 @@ class Categorical(nn.Module):
         return statistics[0]
 
     def root(self, f: Float[Tensor, "rows classes"]) -> Float[Tensor, "rows classes classes"]:
-        p = f.softmax(1)
-        return torch.diag_embed(p.sqrt()) - p.unsqueeze(2) * p.sqrt().unsqueeze(1)
+        log_p = f.log_softmax(1)
+        root = (0.5 * log_p).exp()  # the square root of what is 0 to rounding would have no slope
+        return torch.diag_embed(root) - log_p.exp().unsqueeze(2) * root.unsqueeze(1)

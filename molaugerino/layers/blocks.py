@@ -53,7 +53,6 @@ class BlockLinear(LinearMap):
         super().__init__()
         if min(blocks, inputs, outputs) < 1:
             raise UserError(f"`blocks`, `inputs` and `outputs` must be at least 1, got {blocks}, {inputs}, {outputs}")
-        self.gain = gain
         self.weight = nn.Parameter(gain / math.sqrt(inputs) * torch.randn(blocks, outputs, inputs))
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
 

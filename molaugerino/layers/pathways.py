@@ -22,7 +22,7 @@ class Pathways(nn.Module):
 
     Args:
         paths: by name.
-        stride: of the layer; paths that keep the side are subsampled by `polyphase`.
+        stride: of the layer; the sum of the paths that keep the side is subsampled by `polyphase`.
 
     Source: Finzi, Benton, Wilson, Residual Pathway Priors (2021), arXiv:2112.01388, where paths are added; the mean is
     that of van der Ouderaa, Immer, van der Wilk (2023), arXiv:2310.06131.
@@ -36,9 +36,14 @@ class Pathways(nn.Module):
 
     def forward(self, x: Float[Tensor, "images channels size size"]) -> Float[Tensor, "images outputs side side"]:
         side = x.shape[-1] // self.stride
-        found = [path(x) for path in self.paths.values()]
-        reduced = [y if y.shape[-1] == side else polyphase(y, self.stride) for y in found]
-        return torch.stack(reduced).mean(0)
+        whole: list[Tensor] = []
+        reduced: list[Tensor] = []
+        for path in self.paths.values():
+            y = path(x)
+            (reduced if y.shape[-1] == side else whole).append(y)
+        if whole:  # together, or each would choose a way of its own
+            reduced.append(polyphase(torch.stack(whole).sum(0), self.stride))
+        return torch.stack(reduced).sum(0) / len(self.paths)
 
 
 def polyphase(x: Float[Tensor, "images channels size size"], stride: int) -> Float[Tensor, "images channels side side"]:

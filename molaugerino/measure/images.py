@@ -36,10 +36,10 @@ from molaugerino.tasks.laws import STRAIN, WIDEST
 from molaugerino.training.evidence import load_evidence
 from molaugerino.training.image_models import ImageCard, measures_of
 from molaugerino.training.image_scores import evaluation_copies, open_run
+from molaugerino.vision import NETWORKS
 
 ELEMENTS = {False: 32, True: 16}  # of the loss share: for one pass, for averaged ones
 POINTS = 7  # of the curve
-SHIFT = 4  # pixels: a multiple of the strides of all networks here
 NO_SHARE = "its labels change with whatever its law does, so none of its error is due to that alone"
 NOUNS = {"rotation": "orientation", "translation": "position", "scale": "size", "affine": "pose", "hue": "hue"}
 
@@ -52,7 +52,7 @@ def measure_images(
     augmented, card, found = run.augmented, run.card, run.data
     measures = measures_of(card, found.packed.y[torch.from_numpy(found.split.train)])
     subject = subject_of(augmented, card, found, measures, examples)
-    transforms, told = layer_transforms(card.kind, min(found.packed.x.shape[-2:]))
+    transforms, told = layer_transforms(card.kind, min(found.packed.x.shape[-2:]), NETWORKS[card.model].stride)
     scores, left_out = layer_scores(subject, transforms, tuple(layers))
     shares = loss_shares(subject)
     angles = extent(card.kind) == math.pi
@@ -122,14 +122,14 @@ def nodes_of(law: GroupDistribution, count: int) -> Nodes:
     return nodes
 
 
-def layer_transforms(kind: LawKind, side: int) -> tuple[list[Draw], str]:
-    """For the layers: quarter turns, shifts by a multiple of the strides; of others, draws, the same for all images."""
+def layer_transforms(kind: LawKind, side: int, stride: int) -> tuple[list[Draw], str]:
+    """For the layers: quarter turns, shifts by the stride; of others, draws, the same for all images."""
     if kind == "rotation":
         return fixed(SO2.exp(math.pi / 2 * torch.tensor([[1.0], [2.0], [3.0]]))), "the three quarter turns"
     if kind == "translation":
-        step = 2 * SHIFT / side
+        step = 2 * stride / side
         ways = step * torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 1.0]])
-        return fixed(T2.exp(ways)), f"three shifts by {SHIFT} pixels"
+        return fixed(T2.exp(ways)), f"three shifts by {stride} pixels"
     generator = torch.Generator().manual_seed(SEED)
     return fixed(image_law(kind, 0.5).sample((2,), generator).detach()), "two draws of a law half as wide as the widest"
 

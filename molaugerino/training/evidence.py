@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from molaugerino.config import EvidenceConfig
 from molaugerino.errors import UserError
 from molaugerino.files import write_atomic
-from molaugerino.laplace import Likelihood, Mode, Priors, kfac, linear_tensors, raise_evidence
+from molaugerino.laplace import IDLE, Likelihood, Mode, Priors, kfac, linear_tensors, raise_evidence
 
 EVIDENCE = "evidence.json"
 
@@ -65,6 +65,10 @@ class ReadOut:
             layer: {p: None if math.isnan(s) else s for p, s in own.items()} for layer, own in self.shares().items()
         }
         return asdict(self) | {"shares": shares}
+
+    def idle(self) -> list[str]:
+        """Tensors of which the data determine nothing: no curvature, or a precision that has diverged."""
+        return [tensor.name for tensor in self.tensors if tensor.effective <= IDLE]
 
     def shares(self) -> dict[str, dict[str, float]]:
         """gamma_path / sum over the paths, of every layer with several, by layer and path; NaN where all are zero.
@@ -168,17 +172,17 @@ class EvidenceSearch(nn.Module):
         Args:
             model: in evaluation mode.
             batches: inputs and labels of the part of the data that stands for all.
-            seed: of the probes.
-            learn: whether the precisions may move.
+            seed: of the probes; the same all along, so that values can be compared.
+            learn: whether the precisions may move; not where the burn-in is the whole run.
         """
         batches = list(batches)
         try:
             mode = self._mode(model, batches, seed)
             self.requires_grad_(True)
-            trust = self.settings.trust if learn else 0.0
+            trust = self.settings.trust if learn and self.settings.burn_in < 1 else 0.0
             value = raise_evidence(mode, self.likelihood, self.priors, trust)
         except UserError as error:
-            warnings.warn(f"{error}; the prior precisions stay as they are", stacklevel=2)
+            warnings.warn(f"{error}; the prior precisions stay as they are", stacklevel=1)
             return
         finally:
             self.requires_grad_(False)
@@ -201,16 +205,17 @@ class EvidenceSearch(nn.Module):
         """Bring back the weights and precisions of the largest evidence; False where none was taken."""
         if not self.kept:
             return False
+        self.mode = None  # that of other weights
         model.load_state_dict({n[6:]: t for n, t in self.kept.items() if n.startswith("model.")})
         with torch.no_grad():
             for name, p in self.named_parameters():
                 p.copy_(self.kept[f"own.{name}"])
         return True
 
-    def read_out(self) -> ReadOut:
-        """What was found, by the curvature that was taken last."""
+    def read_out(self) -> ReadOut | None:
+        """What was found, by the curvature that was taken last; None where none could be taken."""
         if self.mode is None:
-            raise UserError("no curvature could be taken, so there is nothing to read out; lower --optim.lr")
+            return None
         effective = self.mode.effective(self.likelihood, self.priors)
         precisions = {name: float(d) for name, d in self.priors.precisions().items()}
         tensors = [
@@ -222,9 +227,10 @@ class EvidenceSearch(nn.Module):
 
     def report(self) -> dict[str, float]:
         """What is logged."""
-        if self.mode is None:
+        read_out = self.read_out()
+        if read_out is None:
             return {}
         found = {"evidence/log": self.value}
-        for layer, shares in self.read_out().shares().items():
+        for layer, shares in read_out.shares().items():
             found |= {f"evidence/{layer}/{path}": share for path, share in shares.items()}
         return found

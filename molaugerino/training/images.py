@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -196,9 +197,11 @@ def conclude(module: TrainingModule, data: ImageRunData, card: ImageCard, folder
     verdict = "" if module.objective is None else module.objective.verdict
     law = describe_law(augmented.distribution, card.augment, verdict)
     results = evaluate_images(augmented, card, data.task)
-    save_model(folder, augmented, replace(card, law=law))
     evidence = None if module.evidence is None else module.evidence.read_out()
     if evidence is not None:
         save_evidence(folder, evidence)
+    elif module.evidence is not None:
+        warnings.warn("no curvature could be taken: the prior precisions are those of the start", stacklevel=1)
+    save_model(folder, augmented, replace(card, law=law))
     join_metrics(folder)
     return ImageRun(folder, law, results, evidence)

@@ -267,7 +267,7 @@ class TrainingModule(pl.LightningModule):
     def take_evidence(self, evidence: EvidenceSearch, learn: bool = True) -> None:
         """The evidence of the averaged weights, on witnesses moved as in training: by the law, once."""
         model = self.averaged.module.eval()
-        generator = stream(self.seed, PROBES, self.global_step, self.device)
+        generator = stream(self.seed, PROBES, 0, self.device)  # the same each time: values are compared
         batches = []
         for batch in self.witnesses:
             batch = self.transfer_batch_to_device(batch, self.device, 0)
@@ -286,7 +286,8 @@ class TrainingModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, _: int) -> None:
         prediction = self.averaged.module(batch.x)
-        values = {"valid_loss": self.loss(prediction, batch.y)} | self.metrics(prediction, batch.y)
+        loss = self.loss if self.evidence is None else self.cost  # the other scales with the noise that is learned
+        values = {"valid_loss": loss(prediction, batch.y)} | self.metrics(prediction, batch.y)
         for name, value in values.items():
             known = value[~torch.isnan(value)] if name != "valid_loss" else value  # a missing label has no error
             if len(known):

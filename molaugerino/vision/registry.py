@@ -28,11 +28,13 @@ class Network:
         make: (channels, outputs, width) -> the network.
         symmetry: what it respects, whatever its weights.
         kind: "classes" for one answer per image, "pixels" for one per pixel.
+        stride: a shift by so many pixels moves its maps by whole pixels, but for those of layers with larger strides.
     """
 
     make: Callable[[int, int, float], nn.Module]
     symmetry: str
     kind: Literal["classes", "pixels"]
+    stride: int = 4
 
 
 def _layerwise(name: str, symmetry: str) -> Network:
@@ -42,7 +44,7 @@ def _layerwise(name: str, symmetry: str) -> Network:
         [a] = widths(width, LAYERWISE_WIDTH)
         return Layerwise(channels, outputs, name.split("+"), a)
 
-    return Network(make, symmetry, "classes")
+    return Network(make, symmetry, "classes", stride=8)
 
 
 RELAXED = "nothing exactly; circular shifts as far as the free paths are idle"

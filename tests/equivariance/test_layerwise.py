@@ -237,6 +237,22 @@ def test_what_cannot_be_told_is_said():
         layer_correlations(network, [], ImageView(), QUARTERS)
 
 
+def test_maps_that_a_shift_takes_out_of_view_are_left_out():
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.AvgPool2d(6)).double()  # 12 x 12, then 2 x 2
+    far = T2.exp(torch.tensor([[1.0, 1.0], [-1.0, 1.0]], dtype=torch.float64))
+    metrics, left_out = layer_correlations(
+        network, [images(seed=k) for k in range(3)], ImageView(border=0.0), fixed(far)
+    )
+    assert list(metrics) == ["0"]
+    assert left_out == ["1"]
+    some = T2.exp(torch.tensor([[1.0, 1.0], [0.0, 0.0]], dtype=torch.float64))
+    metrics, left_out = layer_correlations(
+        network, [images(seed=k) for k in range(3)], ImageView(border=0.0), fixed(some)
+    )
+    assert not left_out
+    assert float(metrics["1"].compute()["invariance"]) == pytest.approx(1)  # of the one that stays
+
+
 def test_fixed_transformations_are_those_given():
     elements = SO2.exp(torch.tensor([[0.1], [0.2]]))
     first, second = fixed(elements)

@@ -63,6 +63,20 @@ def test_strict_networks_do_not_see_circular_shifts(path, shift):
         torch.testing.assert_close(network(x.roll(shift, (2, 3))), network(x), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("paths", [["conv", "gconv"], ["f-fc", "conv", "gconv"], ["s-fc", "s-conv"]])
+def test_strict_paths_together_do_not_see_them_either_while_free_ones_are_idle(paths):
+    """They are subsampled together: each by itself would choose another way."""
+    network = Layerwise(1, 3, paths, a=2, size=16).double()
+    with torch.no_grad():
+        for layer in network.layers:
+            for name in set(paths) & {"f-fc", "s-fc"}:
+                for parameter in layer.paths[name].parameters():
+                    parameter.zero_()
+        x = images(side=16)
+        for shift in ((1, 0), (5, 3)):
+            torch.testing.assert_close(network(x.roll(shift, (2, 3))), network(x), rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("path", ["fc", "f-fc", "s-fc"])
 def test_free_networks_do(path):
     network = Layerwise(1, 3, [path], a=4, size=16).double()
