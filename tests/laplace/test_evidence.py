@@ -240,7 +240,7 @@ def test_copies_are_not_extra_data(copies):
         torch.testing.assert_close(found.values[f"model.{name}"], values, rtol=1e-6, atol=1e-9)
 
 
-def mean_kfac(model, x, likelihood, probes=300):
+def mean_kfac(model, x, likelihood, probes=100):
     parts = [kfac(model, [x], likelihood, generator=torch.Generator().manual_seed(k)) for k in range(probes)]
     return {name: torch.stack([p.values[name] for p in parts]).sum(1).mean() for name in parts[0].values}
 

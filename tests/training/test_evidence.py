@@ -101,6 +101,7 @@ class TestRun:
         resumed = images.train_images(replace(config(out), resume=out, out=None), QUIET)
         assert resumed.evidence == trained.evidence
 
+    @pytest.mark.slow
     def test_the_learned_precisions_are_what_a_map_run_does_not_have(self, tmp_path):
         still = EvidenceConfig(burn_in=1.0, examples=60, precision=3.0)
         run = train_images(config(tmp_path / "map", evidence=still), QUIET)
@@ -129,6 +130,7 @@ class TestRun:
         run = train_images(config(tmp_path / "run", "rotmnist", augment="fixed", images=150, steps=10), QUIET)
         assert math.isfinite(run.evidence.log_evidence)
 
+    @pytest.mark.slow
     def test_measure_shows_the_paths_beside_the_measured_equivariance(self, trained):
         found = measure(trained.folder, examples=20)
         assert found.paths == trained.evidence.shares()
