@@ -96,27 +96,26 @@ def main() -> None:
     if read("images"):
         text = fill(text, "image_laws", image_laws_table(read("images")))
         text = fill(text, "image_copies", image_copies_table(read("images")))
-    measured = {
-        "mnist6": mnist6_table,
-        "widths": widths_table,
-        "molecules": owed_table,
-        "frames": stored_frames_table,
-        "cost": measuring_cost,
+    parts = {
+        ("equivariance", "equivariance"): {
+            "mnist6": mnist6_table,
+            "widths": widths_table,
+            "molecules": owed_table,
+            "frames": stored_frames_table,
+            "cost": measuring_cost,
+        },
+        ("layerwise_toy", "layerwise"): {
+            "toy": layerwise_toy_table,
+            "mixed": layerwise_mixed_table,
+            "curvature": layerwise_curvature_table,
+            "cost": layerwise_cost,
+        },
     }
-    content = read("equivariance")
-    for part, make in measured.items():
-        if any(r["part"] == part for r in content.get("runs", [])):
-            text = fill(text, f"equivariance_{part}", make(content))
-    layered = {
-        "toy": layerwise_toy_table,
-        "mixed": layerwise_mixed_table,
-        "curvature": layerwise_curvature_table,
-        "cost": layerwise_cost,
-    }
-    content = read("layerwise_toy")
-    for part, make in layered.items():
-        if any(r["part"] == part for r in content.get("runs", [])):
-            text = fill(text, f"layerwise_{part}", make(content))
+    for (source, block), makers in parts.items():
+        content = read(source)
+        for part, make in makers.items():
+            if any(r["part"] == part for r in content.get("runs", [])):
+                text = fill(text, f"{block}_{part}", make(content))
     tested = {path.parent.name: json.loads(path.read_text()) for path in sorted(PRETRAINED.glob("*/tested.json"))}
     if tested:
         text = fill(text, "ready", ready_table(tested))

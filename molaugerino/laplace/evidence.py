@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -87,11 +88,12 @@ def raise_evidence(
     learned = [priors.log_precision, *(likelihood.parameters() if isinstance(likelihood, nn.Module) else ())]
     start = [p.detach().clone() for p in learned]
     before = float(log_evidence(mode, likelihood, priors).detach())
-    if not torch.isfinite(torch.tensor(before)):
+    if not math.isfinite(before):
         raise UserError(f"the evidence is {before}: the network or its curvature has overflowed; lower --optim.lr")
     if trust == 0:
         return before
-    known = torch.tensor([mode.effective(likelihood, priors)[name] > IDLE for name in priors.names])
+    effective = mode.effective(likelihood, priors)
+    known = torch.tensor([effective[name] > IDLE for name in priors.names], device=start[0].device)
     optimiser = torch.optim.Adam(learned, rate)
     for _ in range(steps):
         optimiser.zero_grad()
@@ -102,7 +104,7 @@ def raise_evidence(
         with torch.no_grad():
             for p, at in zip(learned, start, strict=True):
                 p.copy_(torch.minimum(torch.maximum(p, at - trust), at + trust).clamp(-LARGEST, LARGEST))
-            learned[0].copy_(torch.where(known.to(start[0].device), learned[0], start[0]))
+            learned[0].copy_(torch.where(known, learned[0], start[0]))
     optimiser.zero_grad()
     after = float(log_evidence(mode, likelihood, priors).detach())
     if not after >= before - SLACK * abs(before):  # also where it is not a number

@@ -22,8 +22,9 @@ class Mask:
     outermost pixel goes on. Whether a pixel is seen is decided by its coordinates, not by the values.
 
     With NaN for `outside`, the copies that do not see a pixel can be left out of the mean:
-    `Augmented(net, law, Image(), Mask(), reduce=reductions.in_view)`. A NaN in the value itself spreads to whatever is
-    interpolated from it. Gradients of seen pixels are those of `Image`; `outside` has none.
+    `Augmented(net, law, Image(), Mask(), reduce=reductions.in_view)`, of scores of classes by `probability_in_view`.
+    A NaN in the value itself spreads to whatever is interpolated from it. Gradients of seen pixels are those of
+    `Image`; `outside` has none.
 
     Args:
         outside: the value of pixels that come from outside of the image.

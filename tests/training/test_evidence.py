@@ -241,7 +241,9 @@ class TestSearch:
     def test_no_warning_on_a_sound_network(self):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            self.search(nn.Linear(4, 1)).refresh(nn.Linear(4, 1), self.data(), 0)
+            search = self.search(nn.Linear(4, 1))
+            search.refresh(nn.Linear(4, 1), self.data(), 0)
+        assert math.isfinite(search.value)
 
 
 @pytest.mark.parametrize(
