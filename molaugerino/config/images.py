@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from molaugerino.config.shared import check_length, check_seeds, optional
+from molaugerino.config.shared import EvidenceConfig, check_evidence, check_length, check_seeds, optional
 from molaugerino.config.train import OptimConfig
 from molaugerino.errors import UserError
 
@@ -66,23 +66,6 @@ class ImageLawConfig:
 
 
 @dataclass(frozen=True)
-class EvidenceConfig:
-    """The objective evidence: prior precisions of all weights, raised by the log marginal likelihood of the training
-    data (Laplace's method, Kronecker-factored); they take the place of weight decay."""
-
-    burn_in: float = 0.1
-    """Share of the run before the first update; 1 leaves the precisions as they are."""
-    every: int = 200
-    """Steps between two updates."""
-    examples: int = 1000
-    """Training images that the curvature is taken from."""
-    trust: float = 1.0
-    """Furthest that the logarithm of a precision moves in one update, 2 at most."""
-    precision: float = 1.0
-    """Of all weights, at first."""
-
-
-@dataclass(frozen=True)
 class ImageConfig:
     """Train a network of images together with the law of the symmetry that its task has.
 
@@ -112,8 +95,8 @@ class ImageConfig:
     images."""
     objective: Literal["norm", "kl", "budget", "evidence"] = "budget"
     """What decides how wide the law becomes. budget: as wide as costs a twentieth of the loss, nothing to tune. kl,
-    norm: a fixed price on nats to the widest law, or on the norm of the widths (Augerino's). evidence: no law is
-    learned, but how equivariant each layer is, by the marginal likelihood of the training data."""
+    norm: a fixed price on nats to the widest law, or on the norm of the widths (Augerino's). evidence: the marginal
+    likelihood of the training data; without a law to learn, it chooses how equivariant each layer is."""
     images: Annotated[int | None, optional("N", "6,000; all of other data")] = None
     """Pictures to draw, or to take of the data, at most."""
     minutes: Annotated[float | None, optional("M", "4, unless epochs or steps are given")] = None
@@ -147,33 +130,16 @@ class ImageConfig:
         positive |= {
             f"law.{name}": getattr(self.law, name) for name in ("start", "lr", "every", "refresh", "eval_copies")
         }
-        positive |= {
-            f"evidence.{name}": getattr(self.evidence, name) for name in ("every", "examples", "trust", "precision")
-        }
         if self.images is not None:
             positive["images"] = self.images
         for name, value in positive.items():
             if not value > 0:
                 raise UserError(f"--{name} must be positive, got {value}")
-        if not 0 <= self.evidence.burn_in <= 1:
-            raise UserError(f"--evidence.burn-in is a share of the run, 0 to 1, got {self.evidence.burn_in}")
         if self.law.start > 1:
             raise UserError(f"--law.start is a share of the widest law, at most 1, got {self.law.start}")
         if self.law.strength is not None and self.objective == "budget" and self.augment != "paper":
             raise UserError("--law.strength is for --objective kl or norm, and --augment paper; budget sets its own")
-        if self.objective == "evidence" and (self.augment not in ("none", "fixed") or self.law.strength is not None):
-            raise UserError(
-                "--objective evidence learns how equivariant the layers are, and no law; give --augment none or fixed, "
-                "and no --law.strength"
-            )
-        if self.objective == "evidence" and self.optim.patience is not None:
-            raise UserError(
-                "--objective evidence keeps the weights of the largest evidence; leave --optim.patience out"
-            )
-        if self.objective != "evidence" and self.evidence != EvidenceConfig():
-            raise UserError(f"--evidence settings are for --objective evidence, got --objective {self.objective}")
-        if self.objective == "evidence" and self.devices > 1:
-            raise UserError(f"--objective evidence takes one process, got --devices {self.devices}")
+        check_evidence(self)
         if self.optim.method == "muon":
             raise UserError("--optim.method muon is for networks of molecules; take adamw")
         if self.augment == "paper" and (self.objective, self.law.kind) != ("budget", None):

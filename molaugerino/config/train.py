@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from molaugerino.config.shared import check_length, check_seeds, optional
+from molaugerino.config.shared import EvidenceConfig, check_evidence, check_length, check_seeds, optional
 from molaugerino.errors import UserError
 
 ModelName = Literal[
@@ -17,6 +17,8 @@ ModelName = Literal[
     "graph-relative",
     "schnet",
     "painn",
+    "relaxed-painn",
+    "free-painn",
     "vector-transformer",
     "vector-transformer-absolute",
     "frame-averaging",
@@ -135,16 +137,20 @@ class TrainConfig:
     """The network, and what it cannot but respect. auto: vector-transformer, which has the lowest error per minute;
     point-transformer for the embedded data and in worlds; vector-transformer-absolute where a law is to be learned.
     point-transformer, graph, vector-transformer-absolute: nothing. graph-relative: translations. schnet, painn,
-    vector-transformer: rotations, translations, reflections; the last two have vectors inside, too. frame-averaging,
+    vector-transformer: rotations, translations, reflections; the last two have vectors inside, too. relaxed-painn:
+    painn with a free path beside it in every layer, nothing, unless the evidence asks for it; free-painn: that path
+    alone, nothing. frame-averaging,
     canonical: a transformer in the principal axes, or in a frame that is learned: rotations and translations."""
     augment: Literal["auto", "none", "fixed", "learned", "paper"] = "auto"
     """auto: learned; none where the network respects rotations and translations anyhow. none: the network alone.
     fixed: all rotations and the widest translations. learned: found in training. paper: Augerino as published for
     molecules, faults included, to compare with."""
-    objective: Literal["norm", "kl", "entropy", "budget", "hypergradient"] = "budget"
+    objective: Literal["norm", "kl", "entropy", "budget", "hypergradient", "evidence"] = "budget"
     """What decides how wide the law becomes. budget: as wide as costs a twentieth of the loss, nothing to tune.
     kl, norm: a fixed price on nats to the widest law, or on the norm of the widths (Augerino's). entropy: nats kept in
-    a band. hypergradient: what lowers the loss of molecules kept from training, one step ahead."""
+    a band. hypergradient: what lowers the loss of molecules kept from training, one step ahead. evidence: the marginal
+    likelihood of the training data, which chooses the law, the weights' priors and the noise of the labels; without a
+    law, it says how far the layers of relaxed-painn leave equivariance."""
     consistency: Annotated[float | None, optional("WEIGHT", "none")] = None
     """Weight of a second loss, between predictions for a molecule and for the same molecule turned at random, turned
     back: symmetry by training, with any network. One pass more per step."""
@@ -183,6 +189,7 @@ class TrainConfig:
     net: NetConfig = field(default_factory=NetConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     law: LawConfig = field(default_factory=LawConfig)
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
     def __post_init__(self) -> None:
         for name in ("data", "method", "target"):  # one may be given as it is
@@ -230,6 +237,9 @@ class TrainConfig:
             if not getattr(self.optim, name) < 1:
                 raise UserError(f"--optim.{name} must be below 1, got {getattr(self.optim, name)}")
         check_seeds(self, "seed", "split_seed", "world_seed")
+        check_evidence(self)
+        if self.objective == "evidence" and self.law.mirror is not None:
+            raise UserError("--objective evidence learns no probability of reflections; leave --law.mirror out")
         if self.law.rotation > 180 or self.law.translation > self.law.cap:
             raise UserError(
                 "the law cannot start beyond its widest: --law.rotation <= 180 and --law.translation <= --law.cap"

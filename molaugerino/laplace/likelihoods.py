@@ -37,14 +37,19 @@ class Likelihood(Protocol):
 
 
 class Gaussian(nn.Module):
-    """log p = -1/2 |y - f|^2 / s^2 - n/2 log 2 pi s^2; L = 1, tau = 1 / s^2, s = exp(log_noise) learned.
+    """log p = -1/2 |y - f|^2 / s^2 - n/2 log 2 pi s^2, in units; L = 1 / unit, tau = 1 / s^2. s is learned.
 
     Args:
         noise: s at first, in the unit of the label.
+        unit: (outputs,) what y and f are counted in, each output by itself; s and the density are those of the
+            numbers that are left. None takes 1.
     """
 
-    def __init__(self, noise: float = 1.0) -> None:
+    unit: Tensor
+
+    def __init__(self, noise: float = 1.0, unit: Float[Tensor, " outputs"] | None = None) -> None:
         super().__init__()
+        self.register_buffer("unit", torch.ones(1) if unit is None else unit, persistent=False)
         self.log_noise = nn.Parameter(torch.tensor(math.log(noise), dtype=torch.float64))
 
     @property
@@ -52,17 +57,17 @@ class Gaussian(nn.Module):
         return torch.exp(-2 * self.log_noise)
 
     def losses(self, f: Float[Tensor, "rows outputs"], y: Float[Tensor, "rows outputs"]) -> Float[Tensor, " rows"]:
-        return 0.5 * self.precision.detach().to(f) * (y - f).square().sum(1)
+        return 0.5 * self.precision.detach().to(f) * ((y - f) / self.unit.to(f)).square().sum(1)
 
     def statistics(self, f: Float[Tensor, "rows outputs"], y: Float[Tensor, "rows outputs"]) -> Float[Tensor, " 2"]:
-        return torch.stack([(y - f).square().sum(), f.new_tensor(f.numel())])
+        return torch.stack([((y - f) / self.unit.to(f)).square().sum(), f.new_tensor(f.numel())])
 
     def log_prob(self, statistics: Float[Tensor, " 2"]) -> Tensor:
         squares, count = statistics
         return -0.5 * (squares * self.precision + count * (math.log(2 * math.pi) + 2 * self.log_noise))
 
     def root(self, f: Float[Tensor, "rows outputs"]) -> Float[Tensor, "rows outputs outputs"]:
-        return torch.eye(f.shape[1], dtype=f.dtype, device=f.device).expand(len(f), -1, -1)
+        return torch.diag(1 / self.unit.to(f).expand(f.shape[1])).expand(len(f), -1, -1)
 
 
 class Categorical(nn.Module):

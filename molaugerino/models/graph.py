@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from molaugerino.datasets.targets import MAX_Z, Target
-from molaugerino.models.pairs import Gaussians, pairs_of
+from molaugerino.models.pairs import LENGTH, Gaussians, pairs_of
 from molaugerino.models.readout import Readout
 from molaugerino.spaces import Molecules, as_padded
-
-LENGTH = 5.0  # angstrom, makes coordinates of molecules numbers of order one
 
 
 def neighbours(x: Molecules, cutoff: float) -> tuple[Int[Tensor, "2 edges"], Float[Tensor, " edges"]]:

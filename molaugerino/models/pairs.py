@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from molaugerino.spaces import Molecules
 
+LENGTH = 5.0  # angstrom, makes coordinates of molecules numbers of order one
 SOFT = 1e-6  # angstrom^2: two atoms in one place still have a distance with a slope
 
 

@@ -16,6 +16,7 @@ from molaugerino.models.canonical import Canonicalised
 from molaugerino.models.frame_averaging import FrameAveraging
 from molaugerino.models.painn import PaiNN
 from molaugerino.models.point_transformer import PointTransformer
+from molaugerino.models.relaxed_painn import PATHS, RelaxedPaiNN
 from molaugerino.models.schnet import SchNet
 from molaugerino.models.vector_transformer import VectorTransformer
 
@@ -60,6 +61,10 @@ def _graph(targets: list[Target], net: NetConfig, relative: bool = False) -> nn.
     return GraphNetwork(targets, net.width, net.depth, net.cutoff, relative)
 
 
+def _relaxed(targets: list[Target], net: NetConfig, paths: tuple[str, ...] = PATHS) -> RelaxedPaiNN:
+    return RelaxedPaiNN(targets, net.width, net.depth, net.cutoff, paths)
+
+
 _ALL = (
     Backbone("point-transformer", _transformer, "none", "attention over atoms with absolute and relative coordinates"),
     Backbone("graph", _graph, "none", "messages between neighbours, with absolute and relative coordinates"),
@@ -80,6 +85,18 @@ _ALL = (
         lambda targets, net: PaiNN(targets, net.width, net.depth, net.cutoff),
         "all motions",
         "messages of scalars and vectors",
+    ),
+    Backbone(
+        "relaxed-painn",
+        _relaxed,
+        "none",
+        "painn with a second path in every layer that sees absolute coordinates; how much each counts is learned",
+    ),
+    Backbone(
+        "free-painn",
+        lambda targets, net: _relaxed(targets, net, ("free",)),
+        "none",
+        "the second paths of relaxed-painn alone",
     ),
     Backbone(
         "vector-transformer",

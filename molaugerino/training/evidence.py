@@ -128,6 +128,7 @@ class EvidenceSearch(nn.Module):
         likelihood: of the labels.
         examples: N, of the training data.
         settings: of the schedule.
+        names: of the tensors that have a precision; None takes those of its linear maps.
 
     Source: van der Ouderaa, Immer, van der Wilk (2023), arXiv:2310.06131; the schedule, the trust region and the kept
     weights are choices made here.
@@ -135,9 +136,16 @@ class EvidenceSearch(nn.Module):
 
     best: Tensor
 
-    def __init__(self, model: nn.Module, likelihood: Likelihood, examples: int, settings: EvidenceConfig) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        likelihood: Likelihood,
+        examples: int,
+        settings: EvidenceConfig,
+        names: Iterable[str] | None = None,
+    ) -> None:
         super().__init__()
-        self.priors = Priors(model, linear_tensors(model), settings.precision)
+        self.priors = Priors(model, linear_tensors(model) if names is None else names, settings.precision)
         self.likelihood, self.examples, self.settings = likelihood, examples, settings
         self.sizes = {name: p.numel() for name, p in model.named_parameters()}
         self.mode: Mode | None = None
@@ -166,33 +174,40 @@ class EvidenceSearch(nn.Module):
         return self.settings.burn_in < 1 and progress >= self.settings.burn_in and step % self.settings.every == 0
 
     @torch.enable_grad()
-    def refresh(self, model: nn.Module, batches: Iterable[tuple[Any, Tensor]], seed: int, learn: bool = True) -> None:
+    def refresh(self, model: nn.Module, subject: Any, seed: int, learn: bool = True) -> None:
         """Take the evidence at the weights of a network, and raise it.
 
         Args:
             model: in evaluation mode.
-            batches: inputs and labels of the part of the data that stands for all.
+            subject: the part of the data that stands for all: batches of inputs and labels.
             seed: of the probes; the same all along, so that values can be compared.
             learn: whether the precisions may move; not where the burn-in is the whole run.
         """
-        batches = list(batches)
         try:
-            mode = self._mode(model, batches, seed)
-            self.requires_grad_(True)
-            trust = self.settings.trust if learn and self.settings.burn_in < 1 else 0.0
-            value = raise_evidence(mode, self.likelihood, self.priors, trust)
+            self.take(self._mode(model, subject, seed), self.settings.trust if learn else 0.0)
         except UserError as error:
             warnings.warn(f"{error}; the prior precisions stay as they are", stacklevel=1)
             return
-        finally:
-            self.requires_grad_(False)
-        self.mode, self.value = mode, value / self.examples
         if self.value > float(self.best):
             self.best.fill_(self.value)
             self.kept = {f"model.{name}": t.detach().clone() for name, t in model.state_dict().items()}
             self.kept |= {f"own.{name}": p.detach().clone() for name, p in self.named_parameters()}
 
-    def _mode(self, model: nn.Module, batches: list[tuple[Any, Tensor]], seed: int) -> Mode:
+    def take(self, mode: Mode, trust: float) -> None:
+        """Raise the evidence of a mode, as far as the precisions may move, and keep it to be read out.
+
+        Raises:
+            UserError: where it is not finite.
+        """
+        self.requires_grad_(True)
+        try:
+            value = raise_evidence(mode, self.likelihood, self.priors, trust if self.settings.burn_in < 1 else 0.0)
+        finally:
+            self.requires_grad_(False)
+        self.mode, self.value = mode, value / self.examples
+
+    def _mode(self, model: nn.Module, subject: Any, seed: int) -> Mode:
+        batches = list(subject)
         with torch.no_grad():
             parts = [self.likelihood.statistics(model(x), y).double() for x, y in batches]
         scale = self.examples / sum(len(y) for _, y in batches)

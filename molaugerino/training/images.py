@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from molaugerino import paper
 from molaugerino.config import ImageConfig, NetworkName, to_toml
@@ -22,15 +23,15 @@ from molaugerino.tasks import TASKS, PackedImages, TaskData, open_task
 from molaugerino.training.callbacks import join_metrics
 from molaugerino.training.checkpoint import save_model
 from molaugerino.training.evaluation import describe_law
-from molaugerino.training.evidence import EvidenceSearch, ReadOut, save_evidence
+from molaugerino.training.evidence import EvidenceSearch, ReadOut
 from molaugerino.training.folder import SETTINGS, SPLITS
 from molaugerino.training.image_models import ImageCard, build_images, measures_of
 from molaugerino.training.image_scores import ImageResult, evaluate_images
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import NormPrice
 from molaugerino.training.processes import first_alone, is_first
-from molaugerino.training.run import begin, fit, new_folder
-from molaugerino.training.setup import budget_batches, make_objective, make_schedule
+from molaugerino.training.run import begin, fit, keep_evidence, new_folder
+from molaugerino.training.setup import budget_batches, keeps_for_law, make_objective, make_schedule, make_search
 from molaugerino.vision import NETWORKS
 
 WITNESSES = 50  # images of a pass that takes curvature, whose memory grows with them
@@ -77,8 +78,7 @@ class ImageRun:
 def open_image_data(config: ImageConfig) -> ImageRunData:
     task = open_task(config.task, config.data, config.images, config.split_seed)
     split = task.split
-    learned = config.augment == "learned"
-    train = split.train if learned else np.sort(np.concatenate([split.train, split.budget]))
+    train = split.train if keeps_for_law(config) else np.sort(np.concatenate([split.train, split.budget]))
     return ImageRunData(task, train)
 
 
@@ -123,20 +123,28 @@ def make_image_module(config: ImageConfig, card: ImageCard, data: ImageRunData) 
     share = {"none": 0.0, "fixed": 1.0, "learned": card.start, "paper": 0.0}[card.augment]
     augmented = build_images(card, share)
     judged = measures_of(card, data.packed.y[torch.from_numpy(data.train)])
-    objective, law = make_objective(config, judged.constant), config.law
-    if card.augment == "paper":
-        objective = NormPrice(paper.IMAGE_STRENGTH if law.strength is None else law.strength)
-        augmented.copies, law = paper.IMAGE_COPIES, replace(law, every=1, lr=config.optim.lr)
+    law = config.law
     schedule = make_schedule(config, -(-len(data.train) // config.optim.batch))
     budget = budget_batches(data.split, data.packed, config.seed)
-    loss, evidence = judged.loss, None
+    loss: Callable[[Tensor, Tensor], Tensor] = judged.loss
+    evidence: EvidenceSearch | None = None
     witnesses: tuple[Batch, ...] = ()
     if config.objective == "evidence":
         y = data.packed.y[torch.from_numpy(data.train)]
         likelihood = Gaussian(float(y.std())) if TASKS[card.task].kind == "number" else Categorical()
         loss = likelihood.losses
-        evidence = EvidenceSearch(augmented.model, likelihood, len(data.train), config.evidence)
-        witnesses = tuple(data.packed.batches(evidence.rows(data.train, config.seed), WITNESSES))
+        if card.augment == "learned":
+            evidence = make_search(config, augmented, likelihood, len(data.train))
+            law = replace(law, every=evidence.settings.every)
+        else:
+            settings = config.evidence.settled(kernel=False, law=False)
+            evidence = EvidenceSearch(augmented.model, likelihood, len(data.train), settings)
+        size = len(data.train) if card.augment == "learned" else WITNESSES
+        witnesses = tuple(data.packed.batches(evidence.rows(data.train, config.seed), size))
+    objective = make_objective(config, judged.constant, judged.cost, evidence)
+    if card.augment == "paper":
+        objective = NormPrice(paper.IMAGE_STRENGTH if law.strength is None else law.strength)
+        augmented.copies, law = paper.IMAGE_COPIES, replace(law, every=1, lr=config.optim.lr)
     return TrainingModule(
         augmented,
         objective,
@@ -197,11 +205,7 @@ def conclude(module: TrainingModule, data: ImageRunData, card: ImageCard, folder
     verdict = "" if module.objective is None else module.objective.verdict
     law = describe_law(augmented.distribution, card.augment, verdict)
     results = evaluate_images(augmented, card, data.task)
-    evidence = None if module.evidence is None else module.evidence.read_out()
-    if evidence is not None:
-        save_evidence(folder, evidence)
-    elif module.evidence is not None:
-        warnings.warn("no curvature could be taken: the prior precisions are those of the start", stacklevel=1)
+    evidence = keep_evidence(module, folder)
     save_model(folder, augmented, replace(card, law=law))
     join_metrics(folder)
     return ImageRun(folder, law, results, evidence)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim.swa_utils import AveragedModel
+from torch.utils._pytree import tree_map
 
 from molaugerino.augment import Augmented
 from molaugerino.config import ImageLawConfig, LawConfig, OptimConfig
@@ -19,7 +21,9 @@ from molaugerino.datasets import Batch
 from molaugerino.distributions import GroupDistribution, HaarBall
 from molaugerino.errors import UserError
 from molaugerino.groups import SO3, Affine
+from molaugerino.training.blocks import Block
 from molaugerino.training.evidence import EvidenceSearch
+from molaugerino.training.law_evidence import BlockSearch
 from molaugerino.training.objective import Losses, Objective, Weights
 from molaugerino.training.optimiser import Muon, Together, hidden_matrices
 from molaugerino.training.schedule import Schedule
@@ -167,7 +171,15 @@ class TrainingModule(pl.LightningModule):
             return torch.stack(losses).mean()
 
         rate = self.optim.lr * self.schedule.weights(self.global_step)
-        return Losses(training, held_out, weights, rate, batch.x)
+        return Losses(training, held_out, weights, rate, partial(self._block, batch), batch.x)
+
+    def _block(self, batch: Batch, copies: int, size: int) -> Block:
+        """The first examples of a batch, their predictions by the averaged weights under the law."""
+        x = tree_map(lambda t: t[:size], batch.x)
+        part = Batch(x, batch.y[:size], len(batch.y[:size]))
+        generator = stream(self.seed, PROBES, self.global_step, self.device)
+        elements = self.distribution.sample((copies, part.total), generator, x)
+        return Block(self.result(), part, elements, generator.initial_seed())
 
     def _elements(self, batch: Batch) -> tuple[Affine, Tensor]:
         """Elements (branches, copies, examples) of this step: drawn for `every` at once, the first with a gradient.
@@ -225,7 +237,8 @@ class TrainingModule(pl.LightningModule):
         if self.objective is not None and self.global_step % self.law.refresh == 0:
             self.refresh(self.objective)
         progress = self.schedule.progress(self.global_step)
-        if self.evidence is not None and self.evidence.due(self.global_step, progress):
+        steps = self.objective is None  # a law takes the evidence with every step of its own
+        if self.evidence is not None and steps and self.evidence.due(self.global_step, progress):
             self.take_evidence(self.evidence)
             for logger in self.loggers:
                 logger.log_metrics(self.evidence.report(), self.global_step - 1)
@@ -268,6 +281,14 @@ class TrainingModule(pl.LightningModule):
         """The evidence of the averaged weights, on witnesses moved as in training: by the law, once."""
         model = self.averaged.module.eval()
         generator = stream(self.seed, PROBES, 0, self.device)  # the same each time: values are compared
+        if isinstance(evidence, BlockSearch):
+            (batch,) = self.witnesses
+            batch = self.transfer_batch_to_device(batch, self.device, 0)
+            copies = evidence.settings.copies if self.moves else 1
+            elements = self.distribution.sample((copies, batch.total), generator, batch.x).detach()
+            subject = Block(self.result(), batch, elements, generator.initial_seed())
+            evidence.refresh(model, subject, subject.seed, learn)
+            return
         batches = []
         for batch in self.witnesses:
             batch = self.transfer_batch_to_device(batch, self.device, 0)
@@ -280,8 +301,8 @@ class TrainingModule(pl.LightningModule):
     def settle(self) -> None:
         """At the end of a run: weights and precisions of the largest evidence, and the curvature there."""
         if self.evidence is not None:
-            self.take_evidence(self.evidence)
-            if self.evidence.restore(self.averaged.module):
+            self.take_evidence(self.evidence, learn=self.objective is None)
+            if self.objective is None and self.evidence.restore(self.averaged.module):
                 self.take_evidence(self.evidence, learn=False)
 
     def validation_step(self, batch: Batch, _: int) -> None:

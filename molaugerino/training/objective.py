@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from molaugerino import paper
 from molaugerino.distributions import GroupDistribution
+from molaugerino.training.blocks import Block
 
 Weights = Mapping[str, Tensor]
 
@@ -25,6 +26,7 @@ class Losses:
         held_out: loss at the identity of molecules that never update weights.
         weights: the current ones.
         rate: their learning rate.
+        block: of so many copies of each of the first so many examples of this step, under the law.
         context: this step's inputs, for a law that depends on them.
     """
 
@@ -32,6 +34,7 @@ class Losses:
     held_out: Callable[[Weights], Tensor]
     weights: Weights
     rate: float
+    block: Callable[[int, int], Block]
     context: Any = None
 
 

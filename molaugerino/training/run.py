@@ -31,6 +31,7 @@ from molaugerino.training.callbacks import EarlyStop, Keeper, ProgressLine, join
 from molaugerino.training.checkpoint import CONFIG, ModelCard, save_model
 from molaugerino.training.defaults import resolved
 from molaugerino.training.evaluation import Result, describe_law, evaluate_model
+from molaugerino.training.evidence import ReadOut, save_evidence
 from molaugerino.training.folder import RUNS, SETTINGS, SPLITS
 from molaugerino.training.memory import keep_freed_memory
 from molaugerino.training.module import TrainingModule
@@ -69,12 +70,14 @@ class Trainable(Protocol):
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: its folder, the law it found, its test errors, and how often its intervals held the label."""
+    """A finished run: its folder, the law it found, its test errors, and how often its intervals held the label; of
+    --objective evidence, what that found."""
 
     folder: Path
     law: dict[str, Any]
     results: list[Result]
     coverage: list[dict[str, Any]]
+    evidence: ReadOut | None = None
 
 
 def train(
@@ -139,6 +142,7 @@ def absolute(sources: Sequence[str]) -> tuple[str, ...]:
 
 def conclude(module: TrainingModule, config: TrainConfig, data: RunData, card: ModelCard, folder: Path) -> Run:
     """Calibrate and test the model, then save it: a run killed in between can be resumed."""
+    module.settle()
     verdict = "" if module.objective is None else module.objective.verdict
     augmented = module.result()
     law = describe_law(augmented.distribution, config.augment, verdict)
@@ -148,7 +152,19 @@ def conclude(module: TrainingModule, config: TrainConfig, data: RunData, card: M
     card = replace(card, law=law, references=references(augmented, card.elements))
     save_calibration(folder, calibration, save_model(folder, augmented, card))
     join_metrics(folder)
-    return Run(folder, law, results, coverage_rows(card, held))
+    return Run(folder, law, results, coverage_rows(card, held), keep_evidence(module, folder))
+
+
+def keep_evidence(module: TrainingModule, folder: Path) -> ReadOut | None:
+    """Write what the evidence found, where it was asked for and could be taken."""
+    if module.evidence is None:
+        return None
+    found = module.evidence.read_out()
+    if found is None:
+        warnings.warn("no curvature could be taken: the prior precisions are those of the start", stacklevel=1)
+    else:
+        save_evidence(folder, found)
+    return found
 
 
 def refuse_used(config: TrainConfig | ImageConfig) -> None:

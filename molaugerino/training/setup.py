@@ -35,9 +35,12 @@ from molaugerino.datasets import (
     scaffolds,
 )
 from molaugerino.errors import UserError
+from molaugerino.laplace import Gaussian, Likelihood
 from molaugerino.models import Scaling
 from molaugerino.training.checkpoint import ModelCard, build, load_model
+from molaugerino.training.evidence import EvidenceSearch
 from molaugerino.training.folder import RUNS, SPLITS
+from molaugerino.training.law_evidence import BlockSearch, LawEvidence
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import (
     DivergencePrice,
@@ -101,9 +104,14 @@ def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
     split = load_split(kept, loaded.id) if kept and kept.exists() else make_split(config, loaded)
     split = split.restricted(np.asarray(labelled.any(1)))
     check_labelled(split, labelled, targets, loaded.name)
-    train = split.train if config.augment == "learned" else np.sort(np.concatenate([split.train, split.budget]))
+    train = split.train if keeps_for_law(config) else np.sort(np.concatenate([split.train, split.budget]))
     epoch = np.repeat(train, repeats(labelled[train], config.optim.balance))
     return RunData(loaded, targets, packed, split, train, epoch, int(undetermined.sum()))
+
+
+def keeps_for_law(config: TrainConfig | ImageConfig) -> bool:
+    """Whether examples are kept from the updates of the weights, to judge a law by."""
+    return config.augment == "learned" and config.objective != "evidence"
 
 
 def make_split(config: TrainConfig, molecules: MoleculeSet) -> Split:
@@ -248,17 +256,20 @@ def make_loss(left: Tensor, targets: list[Target], epoch: Tensor) -> Callable[[T
         epoch: rows of `left` in one pass.
     """
     share = torch.cat([torch.full((t.channels,), 1 / (t.channels * len(targets))) for t in targets])
-    there = torch.isfinite(left)
-    known = [column[mask] for column, mask in zip(left.T, there.T, strict=True)]
-    spreads = torch.stack([labels.std() if len(labels) > 1 else torch.tensor(1.0) for labels in known]).clamp_min(1e-8)
-    labelled = there[epoch].float().mean(0)
-    weight = share * torch.where(labelled > 0, labelled.clamp_min(1e-8).rsqrt(), 0.0) / spreads
+    labelled = torch.isfinite(left)[epoch].float().mean(0)
+    weight = share * torch.where(labelled > 0, labelled.clamp_min(1e-8).rsqrt(), 0.0) / spreads_of(left)
 
     def loss(prediction: Tensor, label: Tensor) -> Tensor:
         wanted = torch.where(torch.isnan(label), prediction.detach(), label)  # here, so that no slope is NaN
         return (prediction - wanted).abs() @ weight.to(label)
 
     return loss
+
+
+def spreads_of(left: Tensor) -> Tensor:
+    """(channels,) standard deviations of what has to be learned, above 0."""
+    known = [column[torch.isfinite(column)] for column in left.T]
+    return torch.stack([labels.std() if len(labels) > 1 else torch.tensor(1.0) for labels in known]).clamp_min(1e-8)
 
 
 def make_metrics(targets: list[Target]) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
@@ -273,12 +284,34 @@ def make_metrics(targets: list[Target]) -> Callable[[Tensor, Tensor], dict[str, 
     return metrics
 
 
-def make_objective(config: TrainConfig | ImageConfig, constant_loss: float) -> Objective | None:
-    """What --objective names, None where the law is not learned."""
+def make_search(
+    config: TrainConfig | ImageConfig, augmented: Augmented, likelihood: Likelihood, examples: int
+) -> BlockSearch:
+    """The evidence by blocks of examples."""
+    settings = config.evidence.settled(kernel=True, law=config.augment == "learned")
+    return BlockSearch(augmented.model, likelihood, examples, settings)
+
+
+def make_objective(
+    config: TrainConfig | ImageConfig,
+    constant_loss: float,
+    cost: Callable[[Tensor, Tensor], Tensor],
+    evidence: EvidenceSearch | None = None,
+) -> Objective | None:
+    """What --objective names, None where the law is not learned.
+
+    Args:
+        config: of the run.
+        constant_loss: of the best constant prediction.
+        cost: the loss that this is of.
+        evidence: of --objective evidence.
+    """
     if config.augment == "paper":
         return PublishedReward()
     if config.augment != "learned":
         return None
+    if isinstance(evidence, BlockSearch):
+        return LawEvidence(evidence, cost, constant_loss)
     strength = DEFAULT_STRENGTH if config.law.strength is None else config.law.strength
     makers: dict[str, Callable[[], Objective]] = {
         "budget": lambda: LossBudget(constant_loss),
@@ -345,12 +378,36 @@ def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> Training
     train, epoch = (torch.from_numpy(rows) for rows in (data.train, data.epoch))
     loss = make_loss(left, data.targets, torch.searchsorted(train, epoch))
     best_constant = float(loss(left.nanmedian(0).values, left).mean())
-    objective = make_objective(config, best_constant)
     law = replace(config.law, every=1, lr=paper.LR) if config.augment == "paper" else config.law
+    cost, evidence = loss, None
+    witnesses: tuple[Batch, ...] = ()
+    if config.objective == "evidence":
+        if not torch.isfinite(left).all():
+            raise UserError(
+                "--objective evidence needs all labels of all molecules, and some are missing; give --data with all of "
+                "them, or one --target"
+            )
+        likelihood = Gaussian(unit=spreads_of(left))
+        loss, evidence = likelihood.losses, make_search(config, augmented, likelihood, len(data.train))
+        witnesses = (data.packed.batch(torch.from_numpy(evidence.rows(data.train, config.seed))),)
+        law = replace(law, every=evidence.settings.every)
+    objective = make_objective(config, best_constant, cost, evidence)
     steps_per_epoch = -(-len(data.epoch) // config.optim.batch)
     schedule = make_schedule(config, steps_per_epoch)
     budget = budget_batches(data.split, data.packed, config.seed)
     metrics, seed = make_metrics(data.targets), config.seed
     return TrainingModule(
-        augmented, objective, loss, metrics, budget, schedule, config.optim, law, seed, config.consistency
+        augmented,
+        objective,
+        loss,
+        metrics,
+        budget,
+        schedule,
+        config.optim,
+        law,
+        seed,
+        config.consistency,
+        cost=cost,
+        evidence=evidence,
+        witnesses=witnesses,
     )

@@ -27,7 +27,7 @@ def nothing(weights):
     raise AssertionError("not asked for")
 
 
-NO_LOSSES = Losses(nothing, nothing, {}, 0.0)
+NO_LOSSES = Losses(nothing, nothing, {}, 0.0, nothing)
 
 
 def feed(budget, identity, law, times=1):
@@ -172,7 +172,9 @@ class TestHyperGradient:
 
     def losses(self, law, w, rate):
         theta = law.widths().sum()
-        return Losses(lambda v: (v["w"] - theta).square() / 2, lambda v: (v["w"] - 1).square() / 2, {"w": w}, rate)
+        return Losses(
+            lambda v: (v["w"] - theta).square() / 2, lambda v: (v["w"] - 1).square() / 2, {"w": w}, rate, nothing
+        )
 
     @pytest.mark.parametrize("start", [0.2, 0.5])
     def test_is_the_slope_of_the_held_out_loss_after_one_step(self, start):
