@@ -70,9 +70,9 @@ def contribution(config: TrainConfig) -> float:
     return float(np.abs(spread - spread.mean(0)).mean())
 
 
-def judged(law: GroupDistribution, world: World, uniform: bool) -> dict[str, Any]:
-    """The law on the group, against the axis that the world singles out."""
-    axis = torch.from_numpy(world.axis)
+def judged(law: GroupDistribution, world: World, uniform: bool, axis_of: np.ndarray | None = None) -> dict[str, Any]:
+    """The law on the group, against the axis that the world singles out, or another one."""
+    axis = torch.from_numpy(world.axis if axis_of is None else axis_of)
     g = symmetry.draws(law)
     volume = float(torch.linalg.det(g.linear).abs().mean())
     left, _, right = torch.linalg.svd(g.linear)

@@ -18,6 +18,7 @@ from molaugerino.errors import UserError
 from molaugerino.training.calibration import LEVEL, calibration_of, coverage_rows, covered
 from molaugerino.training.checkpoint import is_of_images, load_model
 from molaugerino.training.evaluation import evaluate_model
+from molaugerino.training.evidence import load_evidence
 from molaugerino.training.folder import RUNS, molecules_to_test
 from molaugerino.training.ready import TESTED, find_model
 
@@ -41,9 +42,9 @@ def run(config: EvaluateConfig) -> int:
     results = evaluate_model(augmented, card, molecules, rows, config.copies)
     held = [] if calibration is None else coverage_rows(card, covered(augmented, card, calibration, molecules, rows))
     if config.format == "json":
-        print(report_json(card.law, results, held))
+        print(report_json(card.law, results, held, load_evidence(folder)))
     else:
-        print_report(card.law, results, held)
+        print_report(card.law, results, held, load_evidence(folder))
     if len(strange):
         print(f"{len(strange)} molecules with elements that the model has not seen were left out", file=sys.stderr)
     unstated = [t.name for t in card.targets if t.method and not any(u.method for u in molecules.targets(t.name))]
@@ -64,15 +65,12 @@ def run(config: EvaluateConfig) -> int:
 
 def images(folder: Path, config: EvaluateConfig) -> int:
     """Law and test scores of a model of images, on the pictures of its run."""
-    from molaugerino.training.evidence import load_evidence
     from molaugerino.training.image_scores import evaluate_run
 
     card, results = evaluate_run(folder, config.data, config.copies)
     evidence = load_evidence(folder)
     if config.format == "json":
-        found = {"law": card.law, "results": [r._asdict() for r in results]}
-        found |= {} if evidence is None else {"evidence": evidence.content()}
-        print(json.dumps(found, indent=1, allow_nan=False))
+        print(report_json(card.law, results, evidence=evidence))
     else:
         print_image_report(card.law, results, evidence)
     return 0

@@ -17,7 +17,13 @@ from molaugerino.training.evaluation import Result
 from molaugerino.training.evidence import ReadOut
 
 
-def print_report(law: dict[str, Any], results: Sequence[Result], coverage: Sequence[dict[str, Any]] = ()) -> None:
+def print_report(
+    law: dict[str, Any],
+    results: Sequence[Result],
+    coverage: Sequence[dict[str, Any]] = (),
+    evidence: ReadOut | None = None,
+) -> None:
+    """The law, test errors, how often intervals held, and what the evidence found where it was asked."""
     console = Console()
     print_law(law, console)
     methods = ", ".join(dict.fromkeys(r.method for r in results if r.method))
@@ -31,6 +37,8 @@ def print_report(law: dict[str, Any], results: Sequence[Result], coverage: Seque
         table.add_row(target, r.frames, f"{r.copies}, {r.passes}", _number(r.mae), _number(r.mean_predictor), str(r.n))
     console.print(table)
     print_coverage(coverage, console)
+    if evidence is not None:
+        print_evidence(evidence, console)
 
 
 def print_image_report(law: dict[str, Any], results: Sequence[Any], evidence: ReadOut | None = None) -> None:
@@ -66,7 +74,7 @@ def print_evidence(found: ReadOut, console: Console) -> None:
     noise = "" if found.noise is None else f"; standard deviation of the label {found.noise:.3g}"
     if found.idle():
         console.print(f"of these tensors the data determine nothing: {', '.join(found.idle())}", soft_wrap=True)
-    console.print(f"log evidence {found.log_evidence:.4g} nats per training image{noise}", soft_wrap=True)
+    console.print(f"log evidence {found.log_evidence:.4g} nats per training example{noise}", soft_wrap=True)
 
 
 def print_coverage(coverage: Sequence[dict[str, Any]], console: Console) -> None:
@@ -99,6 +107,13 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def report_json(law: dict[str, Any], results: Sequence[Result], coverage: Sequence[dict[str, Any]] = ()) -> str:
-    found = {"law": law, "results": [r._asdict() for r in results], "coverage": list(coverage)}
+def report_json(
+    law: dict[str, Any],
+    results: Sequence[Any],
+    coverage: Sequence[dict[str, Any]] | None = None,
+    evidence: ReadOut | None = None,
+) -> str:
+    found: dict[str, Any] = {"law": law, "results": [r._asdict() for r in results]}
+    found |= {} if coverage is None else {"coverage": list(coverage)}
+    found |= {} if evidence is None else {"evidence": evidence.content()}
     return json.dumps(found, indent=1, allow_nan=False)

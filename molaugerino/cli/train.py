@@ -26,7 +26,7 @@ def run(config: TrainConfig | ImageConfig) -> int:
         return INTERRUPTED
     if not is_first():
         return 0
-    print_report(finished.law, finished.results, finished.coverage)
+    print_report(finished.law, finished.results, finished.coverage, finished.evidence)
     print(f"saved in {finished.folder}; predict with: molaugerino predict SMILES ... --checkpoint {finished.folder}")
     return 0
 

@@ -36,6 +36,7 @@ from molaugerino.measure.subject import (
 from molaugerino.quadrature import AveragingSet, cube, lebedev, power
 from molaugerino.training.checkpoint import ModelCard, load_model
 from molaugerino.training.evaluation import TEST_FRAMES_SEED
+from molaugerino.training.evidence import load_evidence
 from molaugerino.training.folder import molecules_to_test
 
 TURNS = 2  # random rotations of every molecule, for the layers
@@ -62,7 +63,7 @@ def measure_molecules(
         transformations="rotations about the origin, all alike",
         layers=scores,
         layer_transformations=f"{TURNS} random rotations of every molecule",
-        paths={},
+        paths=evidence.shares() if (evidence := load_evidence(folder)) else {},
         unmeasured=left_out,
         lie_derivative=lie_rates(subject),
         loss_share=shares,

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from molaugerino.config import EvidenceConfig
 from molaugerino.errors import UserError
 from molaugerino.files import write_atomic
-from molaugerino.laplace import IDLE, Likelihood, Mode, Priors, kfac, linear_tensors, raise_evidence
+from molaugerino.laplace import IDLE, Gaussian, Likelihood, Mode, Priors, kfac, linear_tensors, raise_evidence
 
 EVIDENCE = "evidence.json"
 
@@ -48,9 +48,10 @@ class ReadOut:
     """What the evidence found.
 
     Attributes:
-        log_evidence: nats per training image.
-        noise: standard deviation of the label about the prediction, for numbers; None for classes.
-        examples: training images.
+        log_evidence: nats per training example.
+        noise: standard deviation of the label about the prediction, for numbers; where there are several, in units of
+            their own standard deviations; None for classes.
+        examples: for training.
         tensors: all that have a prior.
     """
 
@@ -237,8 +238,11 @@ class EvidenceSearch(nn.Module):
             TensorShare(*placed(name), name, self.sizes[name], precisions[name], effective[name])
             for name in self.priors.names
         ]
-        noise = getattr(self.likelihood, "log_noise", None)
-        return ReadOut(self.value, None if noise is None else float(noise.exp()), self.examples, tensors)
+        noise = None
+        if isinstance(self.likelihood, Gaussian):
+            unit = self.likelihood.unit
+            noise = float(self.likelihood.log_noise.exp()) * (unit.item() if len(unit) == 1 else 1.0)
+        return ReadOut(self.value, noise, self.examples, tensors)
 
     def report(self) -> dict[str, float]:
         """What is logged."""

@@ -13,7 +13,7 @@ from rich.console import Console
 from torch import nn
 
 from molaugerino.cli.main import main
-from molaugerino.config import EvidenceConfig, ImageConfig, ImageLawConfig, OptimConfig
+from molaugerino.config import EvidenceConfig, ImageConfig, ImageLawConfig, LawConfig, OptimConfig
 from molaugerino.errors import UserError
 from molaugerino.laplace import Categorical, Gaussian, kfac
 from molaugerino.measure import measure
@@ -21,6 +21,8 @@ from molaugerino.training.evidence import EVIDENCE, EvidenceSearch, load_evidenc
 from molaugerino.training.image_models import load_image_model
 from molaugerino.training.images import make_image_card, make_image_module, open_image_data, train_images
 from molaugerino.training.module import PROBES, TrainingModule, stream
+from molaugerino.training.run import train
+from molaugerino.training.setup import make_card, make_module, open_run_data
 
 QUIET = Console(quiet=True)
 SOON = EvidenceConfig(burn_in=0.25, every=5, examples=60)
@@ -275,3 +277,117 @@ def test_a_damaged_file_is_refused(tmp_path):
     with pytest.raises(UserError, match="is not what training wrote there"):
         load_evidence(tmp_path)
     assert load_evidence(tmp_path / "none") is None
+
+
+class TestMolecules:
+    """By blocks of examples: any network, and laws."""
+
+    SOON = EvidenceConfig(burn_in=0.2, every=5, examples=12, block=4, copies=2)
+
+    @pytest.fixture
+    def settings(self, tiny_config):
+        def make(out=None, **changes):
+            law = LawConfig(refresh=5, eval_copies=4)
+            return tiny_config(out, **({"objective": "evidence", "evidence": self.SOON, "law": law} | changes))
+
+        return make
+
+    @staticmethod
+    def module_of(config):
+        data = open_run_data(config)
+        torch.manual_seed(config.seed)
+        return make_module(config, make_card(config, data), data), data
+
+    @pytest.mark.slow
+    def test_paths_of_a_relaxed_network(self, settings, tmp_path, capsys):
+        run = train(settings(tmp_path / "run", model="relaxed-painn", augment="none"), QUIET)
+        assert load_evidence(run.folder) == run.evidence
+        assert set(run.evidence.shares()["layers.0"]) == {"strict", "free"}
+        assert len({round(t.precision, 6) for t in run.evidence.tensors}) > 10
+        assert all(t.effective >= 0 for t in run.evidence.tensors)
+        assert math.isfinite(run.evidence.log_evidence)
+        assert run.evidence.noise > 0
+        assert main(["evaluate", str(run.folder)]) == 0
+        assert "log evidence" in capsys.readouterr().out
+        assert measure(run.folder, examples=6).paths == run.evidence.shares()
+
+    @pytest.mark.slow
+    def test_a_run_with_a_law_and_its_second_half(self, settings, tmp_path):
+        """Interrupted and resumed: the same weights, law, precisions, and whether the law may move."""
+        from molaugerino.training.callbacks import Keeper
+
+        class Impatient(Keeper):
+            def on_train_batch_end(self, trainer, module, *rest):
+                super().on_train_batch_end(trainer, module, *rest)
+                if trainer.global_step == 17:
+                    self.interrupted = True
+                    trainer.should_stop = True
+                    trainer.save_checkpoint(self.path)
+
+        whole = train(settings(tmp_path / "whole", augment="learned"), QUIET)
+        out = tmp_path / "halves"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("molaugerino.training.run.Keeper", Impatient)
+            assert train(settings(out, augment="learned"), QUIET) is None
+        resumed = train(replace(settings(out, augment="learned"), resume=out, out=None), QUIET)
+        assert resumed.evidence == whole.evidence
+        assert resumed.law["parts"] == whole.law["parts"]
+        assert "undecided: the network has not learned the label" in whole.law["verdict"]
+
+    def test_a_block_predicts_what_the_average_predicts(self, settings):
+        module, data = self.module_of(settings(augment="learned"))
+        batch = data.packed.batch(torch.from_numpy(data.train[:6]))
+        block = module._losses(batch, *module._elements(batch)).block(3, 4)
+        expected = module.result()(block.batch.x, block.elements)
+        found = torch.cat([block.predict(k, block.parameters()) for k in range(4)])
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+    def test_the_law_waits_until_the_label_is_learned(self, settings):
+        module, data = self.module_of(settings(augment="learned"))
+        batch = data.packed.batch(torch.from_numpy(data.train[:8]))
+        losses = module._losses(batch, *module._elements(batch))
+        objective, law = module.objective, list(module.distribution.parameters())
+        assert not objective.open
+        assert not objective.penalty(module.distribution, losses).requires_grad
+        for _ in range(20):
+            objective.search.saw(0.1, 1.0)
+        assert objective.open
+        penalty = objective.penalty(module.distribution, losses)
+        slopes = torch.autograd.grad(penalty, law)
+        assert all(bool(torch.isfinite(s).all()) for s in slopes)
+        assert any(bool(s.any()) for s in slopes)
+        objective.search.saw(10.0, 1.0)
+        assert objective.open  # for good
+
+    def test_nothing_is_kept_from_training(self, settings):
+        module, data = self.module_of(settings(augment="learned"))
+        assert len(data.train) == len(data.split.train) + len(data.split.budget)
+        assert module.evidence.examples == len(data.train)
+
+    def test_settings_that_mean_nothing_are_refused(self, settings):
+        for changes, message in (
+            ({"law": LawConfig(mirror=0.1)}, "leave --law.mirror out"),
+            ({"law": LawConfig(every=9)}, "leave --law.every out"),
+            ({"law": LawConfig(strength=1.0)}, "--law.strength"),
+            ({"devices": 2}, "takes one process"),
+            ({"objective": "budget"}, "are for --objective evidence"),
+            ({"evidence": EvidenceConfig(copies=0)}, "--evidence.copies must be positive"),
+        ):
+            with pytest.raises(UserError, match=message):
+                settings(**changes)
+
+    def test_missing_labels_are_refused(self, settings):
+        config = settings(augment="none")
+        data = open_run_data(config)
+        data.packed.y[data.train[:3]] = math.nan
+        with pytest.raises(UserError, match="needs all labels of all molecules"):
+            make_module(config, make_card(config, data), data)
+
+
+def test_a_law_of_images(tmp_path):
+    chosen = {"model": "five-layer", "augment": "learned", "images": 150, "steps": 6}
+    settings = EvidenceConfig(every=2, examples=12, block=4, copies=2)
+    run = train_images(config(tmp_path / "run", "two-icons", evidence=settings, **chosen), QUIET)
+    assert math.isfinite(run.evidence.log_evidence)
+    assert run.evidence.noise is None
+    assert "undecided" in run.law["verdict"]
