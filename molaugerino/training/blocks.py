@@ -42,7 +42,7 @@ class Block:
         given = {f"model.{name}": p for name, p in parameters.items()}
         return cast(Tensor, functional_call(self.augmented, given, (x, one)))
 
-    def open(self) -> tuple[Block, list[Tensor]]:
+    def at_leaves(self) -> tuple[Block, list[Tensor]]:
         """The same block at elements that are leaves and want slopes, and those."""
         leaves = [t.detach().requires_grad_() for t in (self.elements.linear, self.elements.shift)]
         return replace(self, elements=Affine(*leaves)), leaves

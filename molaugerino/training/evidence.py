@@ -147,7 +147,8 @@ class EvidenceSearch(nn.Module):
     ) -> None:
         super().__init__()
         self.priors = Priors(model, linear_tensors(model) if names is None else names, settings.precision)
-        self.likelihood, self.examples, self.settings = likelihood, examples, settings
+        self.likelihood, self.examples = likelihood, examples
+        self.settings = settings.settled(kernel=False, law=False)
         self.sizes = {name: p.numel() for name, p in model.named_parameters()}
         self.mode: Mode | None = None
         self.value = math.nan  # nats per example

@@ -137,8 +137,7 @@ def make_image_module(config: ImageConfig, card: ImageCard, data: ImageRunData) 
             evidence = make_search(config, augmented, likelihood, len(data.train))
             law = replace(law, every=evidence.settings.every)
         else:
-            settings = config.evidence.settled(kernel=False, law=False)
-            evidence = EvidenceSearch(augmented.model, likelihood, len(data.train), settings)
+            evidence = EvidenceSearch(augmented.model, likelihood, len(data.train), config.evidence)
         size = len(data.train) if card.augment == "learned" else WITNESSES
         witnesses = tuple(data.packed.batches(evidence.rows(data.train, config.seed), size))
     objective = make_objective(config, judged.constant, judged.cost, evidence)

@@ -94,7 +94,7 @@ class LawEvidence:
         """Holds the slope of minus the evidence per example by the law, once the law may move."""
         search, settings = self.search, self.search.settings
         given = losses.block(settings.copies, settings.block)
-        block, leaves = given.open()
+        block, leaves = given.at_leaves()
         parameters = block.parameters()
         closed = given.elements.shift.new_zeros(())
         try:

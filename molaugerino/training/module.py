@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -171,15 +170,18 @@ class TrainingModule(pl.LightningModule):
             return torch.stack(losses).mean()
 
         rate = self.optim.lr * self.schedule.weights(self.global_step)
-        return Losses(training, held_out, weights, rate, partial(self._block, batch), batch.x)
 
-    def _block(self, batch: Batch, copies: int, size: int) -> Block:
-        """The first examples of a batch, their predictions by the averaged weights under the law."""
-        x = tree_map(lambda t: t[:size], batch.x)
-        part = Batch(x, batch.y[:size], len(batch.y[:size]))
-        generator = stream(self.seed, PROBES, self.global_step, self.device)
-        elements = self.distribution.sample((copies, part.total), generator, x)
-        return Block(self.result(), part, elements, generator.initial_seed())
+        def block(copies: int, size: int) -> Block:
+            y = batch.y[:size]
+            first = Batch(tree_map(lambda t: t[:size], batch.x), y, len(y))
+            return self._block(first, copies, stream(self.seed, PROBES, self.global_step, self.device))
+
+        return Losses(training, held_out, weights, rate, block, batch.x)
+
+    def _block(self, batch: Batch, copies: int, generator: torch.Generator) -> Block:
+        """Examples whose predictions are those of the averaged weights, averaged over the law."""
+        elements = self.distribution.sample((copies, batch.total), generator, batch.x)
+        return Block(self.result(), batch, elements, generator.initial_seed())
 
     def _elements(self, batch: Batch) -> tuple[Affine, Tensor]:
         """Elements (branches, copies, examples) of this step: drawn for `every` at once, the first with a gradient.
@@ -284,10 +286,8 @@ class TrainingModule(pl.LightningModule):
         if isinstance(evidence, BlockSearch):
             (batch,) = self.witnesses
             batch = self.transfer_batch_to_device(batch, self.device, 0)
-            copies = evidence.settings.copies if self.moves else 1
-            elements = self.distribution.sample((copies, batch.total), generator, batch.x).detach()
-            subject = Block(self.result(), batch, elements, generator.initial_seed())
-            evidence.refresh(model, subject, subject.seed, learn)
+            block = self._block(batch, evidence.settings.copies if self.moves else 1, generator)
+            evidence.refresh(model, block.at_leaves()[0], block.seed, learn)
             return
         batches = []
         for batch in self.witnesses:
