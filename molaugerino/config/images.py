@@ -56,7 +56,8 @@ class ImageLawConfig:
     strength: Annotated[float | None, optional("FLOAT", "0.01")] = None
     """Weight of the objectives norm and kl; budget needs none."""
     lr: float = 0.02
-    """Learning rate of the law (radians, or halves of the shorter side, per step, at most)."""
+    """Learning rate of the law (radians, or halves of the shorter side, per step, at most); three times it for the
+    objective evidence, whose steps are rarer."""
     every: int = 2
     """Steps per update of the law, which needs fewer than the weights."""
     refresh: int = 20

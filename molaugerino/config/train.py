@@ -104,7 +104,8 @@ class LawConfig:
     cap: float = 1.0
     """Largest radius of translations, angstrom; nats are counted to it."""
     lr: float = 0.02
-    """Learning rate of the law (radians or angstrom per step, at most)."""
+    """Learning rate of the law (radians or angstrom per step, at most); thrice for the objective evidence, whose
+    steps are rarer."""
     every: int = 4
     """Steps per update of the law, which needs far fewer than the weights."""
     refresh: int = 50

@@ -27,6 +27,7 @@ from molaugerino.training.evidence import EvidenceSearch, ReadOut
 from molaugerino.training.folder import SETTINGS, SPLITS
 from molaugerino.training.image_models import ImageCard, build_images, measures_of
 from molaugerino.training.image_scores import ImageResult, evaluate_images
+from molaugerino.training.law_evidence import at_its_pace
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import NormPrice
 from molaugerino.training.processes import first_alone, is_first
@@ -135,7 +136,7 @@ def make_image_module(config: ImageConfig, card: ImageCard, data: ImageRunData) 
         loss = likelihood.losses
         if card.augment == "learned":
             evidence = make_search(config, augmented, likelihood, len(data.train))
-            law = replace(law, every=evidence.settings.every)
+            law = at_its_pace(law, evidence)
         else:
             evidence = EvidenceSearch(augmented.model, likelihood, len(data.train), config.evidence)
         size = len(data.train) if card.augment == "learned" else WITNESSES

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from molaugerino.config import EvidenceConfig
+from molaugerino.config import EvidenceConfig, ImageLawConfig, LawConfig
 from molaugerino.distributions import GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.laplace import Likelihood, Mode, Parameters, Rows, block_rows, evidence_slopes
@@ -16,8 +18,11 @@ from molaugerino.training.blocks import Block
 from molaugerino.training.evidence import EvidenceSearch
 from molaugerino.training.objective import LossBudget, Losses
 
+Law = TypeVar("Law", LawConfig, ImageLawConfig)
+
 TRUST = 0.1  # of one block of some examples, in log precisions: many blocks tell, not one
 MEMORY = 0.9  # weight of the past in the running mean of the loss
+RATE = 3.0  # over the learning rate of the law under other objectives, which move it more often
 SEEN = 4.0  # weights of blocks that make a mean
 
 
@@ -60,6 +65,11 @@ class BlockSearch(EvidenceSearch):
         rows = block_rows(block.predict, len(y), parameters, self.likelihood, generator)
         statistics = self.examples / len(y) * self.likelihood.statistics(rows.values, y).double()
         return Mode(statistics, self.priors.squares(block.augmented.model), rows.kernels(self.examples)), rows
+
+
+def at_its_pace(law: Law, evidence: EvidenceSearch) -> Law:
+    """The settings of a law that moves when the evidence is taken."""
+    return replace(law, every=evidence.settings.every, lr=RATE * law.lr)
 
 
 class LawEvidence:

@@ -40,7 +40,7 @@ from molaugerino.models import Scaling
 from molaugerino.training.checkpoint import ModelCard, build, load_model
 from molaugerino.training.evidence import EvidenceSearch
 from molaugerino.training.folder import RUNS, SPLITS
-from molaugerino.training.law_evidence import BlockSearch, LawEvidence
+from molaugerino.training.law_evidence import BlockSearch, LawEvidence, at_its_pace
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import (
     DivergencePrice,
@@ -390,7 +390,7 @@ def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> Training
         likelihood = Gaussian(unit=spreads_of(left))
         loss, evidence = likelihood.losses, make_search(config, augmented, likelihood, len(data.train))
         witnesses = (data.packed.batch(torch.from_numpy(evidence.rows(data.train, config.seed))),)
-        law = replace(law, every=evidence.settings.every)
+        law = at_its_pace(law, evidence)
     objective = make_objective(config, best_constant, cost, evidence)
     steps_per_epoch = -(-len(data.epoch) // config.optim.batch)
     schedule = make_schedule(config, steps_per_epoch)
