@@ -1,0 +1,90 @@
+"""Tables of symmetry by evidence."""
+
+from __future__ import annotations
+
+import math
+from statistics import mean
+from typing import Any
+
+from tables.cells import spread, table
+from tables.layerwise import of, over
+
+LABELS = {"gap": "gap", "field": "energy in a field"}
+NETWORKS = {"painn": "equivariant", "relaxed-painn": "both", "free-painn": "free"}
+MILLI = {"eV": "meV"}
+LAWS = ("gap", "dipole_x", "field", "two-fields", "two-icons", "angle")
+TAIL = ("none", "norm", "budget", "evidence")
+
+
+def evidence_paths_table(content: dict[str, Any]) -> str:
+    """Test error on random frames, evidence, and the share of the free path in each layer."""
+    rows, shares = [], []
+    for label, title in LABELS.items():
+        for model, paths in NETWORKS.items():
+            runs = of(content, part="paths", label=label, model=model)
+            if not runs:
+                continue
+            error = over(runs, lambda r: 1000 * r["mae"], 0)
+            rows.append([title, paths, error, over(runs, lambda r: r["log_evidence"], 2)])
+            if model == "relaxed-painn":
+                layers = list(runs[0]["shares"])
+                own = [over(runs, lambda r, at=layer: 100 * r["shares"][at]["free"], 0) for layer in layers]
+                shares.append([title, *own])
+    unit = MILLI.get(of(content, part="paths")[0]["unit"], "thousandths")
+    header = ["label", "paths", f"test error, {unit}", "log evidence, nats per molecule"]
+    named = ["share of the free path, %, in layer", *(str(k + 1) for k in range(len(shares[0]) - 1))] if shares else []
+    return table(header, rows) + (f"\n\n{table(named, shares)}" if shares else "")
+
+
+def evidence_laws_table(content: dict[str, Any]) -> str:
+    """What each objective finds, what is right, and the cost of one over the other."""
+    rows = []
+    for label in LAWS:
+        minutes = {}
+        for objective in ("evidence", "budget"):
+            runs = of(content, part="laws", label=label, objective=objective)
+            if not runs:
+                continue
+            minutes[objective] = mean(r["cpu_minutes"] for r in runs)
+            ratio = minutes[objective] / minutes["budget"] if "budget" in minutes else math.nan
+            rows.append([f"`{label}`", objective, *_found(runs), f"{minutes[objective]:.1f}"])
+            if math.isfinite(ratio) and "evidence" in minutes:
+                rows[-2][-1] += f" ({minutes['evidence'] / minutes['budget']:.1f} times)"
+    return table(["label", "objective", "found", "right", "minutes of one core"], rows)
+
+
+def _found(runs: list[dict[str, Any]]) -> tuple[str, str]:
+    """The numbers that judge a law, and what is right."""
+    label = runs[0]["label"]
+    if "judged" not in runs[0]:
+        [name] = runs[0]["parts"]
+        half = spread([math.radians(r["parts"][name]["width"]) for r in runs], 3)
+        right = runs[0]["right"]
+        return f"half-width {half} rad", "0" if not right else f"{right:.3f}"
+    rotation = over(runs, lambda r: r["judged"]["mean_rotation_rad"], 2)
+    if label == "gap":
+        return f"mean rotation {rotation} rad", "all rotations"
+    if label == "two-fields":
+        return f"mean rotation {rotation} rad", "0"
+    tilt, spin = (over(runs, lambda r, key=key: r["judged"][key], 2) for key in ("mean_tilt_rad", "spin_nats"))
+    return f"tilt {tilt} rad, spin {spin} nats", "0; 0 (uniform)"
+
+
+def evidence_tail_table(content: dict[str, Any]) -> str:
+    """Accuracy over classes that are all as common in the test."""
+    rows = []
+    for objective in TAIL:
+        runs = of(content, part="tail", objective=objective)
+        if runs:
+            [name] = runs[0]["parts"]
+            width = "" if objective == "none" else over(runs, lambda r, n=name: r["parts"][n]["width"], 0)
+            scores = (over(runs, lambda r: 100 * r["results"][-1]["scores"]["accuracy"], 1),)
+            rows.append([objective, width, *scores, over(runs, lambda r: r["results"][-1]["scores"]["nll"], 3)])
+    return table(["objective", "half-width, degree", "accuracy, %", "NLL"], rows)
+
+
+def evidence_memory(content: dict[str, Any]) -> str:
+    """In one sentence."""
+    runs = of(content, part="memory")
+    parts = ", ".join(f"{r['added_mb']:.0f} MB with {r['train']:,}" for r in runs)
+    return f"An update of the law adds, to the largest memory of the process, {parts} training images."
