@@ -66,12 +66,12 @@ def paths(made: dict[str, Any]) -> dict[str, Any]:
         settings = label_of(made["label"], made["seed"]) | {"model": made["model"], "minutes": made["minutes"]}
         config = TrainConfig(**settings, augment="none", objective="evidence", out=Path(scratch) / "run")
         finished = train(config, QUIET)
-        if finished is None or finished.evidence is None:
+        if finished is None:
             raise KeyboardInterrupt
-        steps = sum(1 for line in (finished.folder / "metrics.csv").open() if line)
+        if finished.evidence is None:
+            raise RuntimeError(f"no curvature could be taken of {made}")
     [error] = [r for r in finished.results if r.frames == "random" and r.copies == 1]
     return {
-        "logged": steps,
         "mae": error.mae,
         "unit": error.unit,
         "mean_predictor": error.mean_predictor,
@@ -104,7 +104,7 @@ def molecule_law(made: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def image_run(made: dict[str, Any], config: ImageConfig) -> dict[str, Any]:
+def image_run(config: ImageConfig) -> dict[str, Any]:
     begun = time.process_time()
     finished = train_images(config, QUIET)
     if finished is None:
@@ -123,7 +123,7 @@ def icon_law(made: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         settings = {"task": made["label"], "steps": made["steps"], "width": 0.125, "out": Path(scratch) / "run"}
         settings |= {"objective": made["objective"], "seed": made["seed"], "split_seed": made["seed"]}
-        return image_run(made, ImageConfig(**settings))
+        return image_run(ImageConfig(**settings))
 
 
 def long_tailed(mnist: Path, folder: Path, seed: int) -> Path:
@@ -150,7 +150,7 @@ def tail(made: dict[str, Any], mnist: Path) -> dict[str, Any]:
             settings["augment"] = "none"
         else:
             settings["objective"] = made["objective"]
-        return image_run(made, ImageConfig(**settings, out=Path(scratch) / "run"))
+        return image_run(ImageConfig(**settings, out=Path(scratch) / "run"))
 
 
 def memory(images: int) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def print_evidence(found: ReadOut, console: Console) -> None:
         own = (f"{known[path]:.0%}" if path in known else "" for path in paths)
         table.add_row(escape(layer), f"{size:,}", f"{effective[layer]:,.0f}", *own)
     console.print(table)
-    noise = "" if found.noise is None else f"; standard deviation of the label {found.noise:.3g}"
+    noise = "" if found.noise is None else f"; noise of the label {found.noise:.3g}"
     if found.idle():
         console.print(f"of these tensors the data determine nothing: {', '.join(found.idle())}", soft_wrap=True)
     console.print(f"log evidence {found.log_evidence:.4g} nats per training example{noise}", soft_wrap=True)

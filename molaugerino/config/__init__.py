@@ -1,12 +1,12 @@
 """Settings: one frozen dataclass per verb, filled from the command line; those of a training also from TOML."""
 
+from molaugerino.config.evidence import EvidenceConfig as EvidenceConfig
 from molaugerino.config.images import ImageConfig as ImageConfig
 from molaugerino.config.images import ImageLawConfig as ImageLawConfig
 from molaugerino.config.images import LawKind as LawKind
 from molaugerino.config.images import NetworkName as NetworkName
 from molaugerino.config.images import TaskName as TaskName
 from molaugerino.config.shared import DEFAULT_MINUTES as DEFAULT_MINUTES
-from molaugerino.config.shared import EvidenceConfig as EvidenceConfig
 from molaugerino.config.toml import read_training as read_training
 from molaugerino.config.toml import to_toml as to_toml
 from molaugerino.config.toml import toml_arguments as toml_arguments

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from molaugerino.config.shared import EvidenceConfig, check_evidence, check_length, check_seeds, optional
+from molaugerino.config.evidence import EvidenceConfig, check_evidence
+from molaugerino.config.shared import check_length, check_seeds, optional
 from molaugerino.config.train import OptimConfig
 from molaugerino.errors import UserError
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from molaugerino.config.shared import EvidenceConfig, check_evidence, check_length, check_seeds, optional
+from molaugerino.config.evidence import EvidenceConfig, check_evidence
+from molaugerino.config.shared import check_length, check_seeds, optional
 from molaugerino.errors import UserError
 
 ModelName = Literal[

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from molaugerino.laplace.curvature import Kernels, Precisions, cholesky
+from molaugerino.laplace.curvature import Kernels, Precisions
 from molaugerino.laplace.jacobians import Parameters
 from molaugerino.laplace.likelihoods import Likelihood
 
@@ -52,14 +52,15 @@ def block_rows(
         likelihood: of the labels.
         generator: draws one output of each example.
     """
-    values, chosen, parts = [], [], []
+    values, chosen = [], []
+    parts = {name: torch.empty(count, p.numel(), dtype=p.dtype, device=p.device) for name, p in parameters.items()}
     for k in range(count):
         f = predict(k, parameters)
         chosen.append(int(torch.randint(f.shape[1], (), generator=generator)))
-        parts.append(whitened_row(f, likelihood, chosen[-1], parameters))
         values.append(f.detach())
-    stacked = {name: torch.stack([part[name].flatten() for part in parts]) for name in parameters}
-    return Rows(torch.cat(values), stacked, chosen)
+        for name, row in whitened_row(f, likelihood, chosen[-1], parameters).items():
+            parts[name][k] = row.flatten()
+    return Rows(torch.cat(values), parts, chosen)
 
 
 def evidence_slopes(
@@ -74,7 +75,8 @@ def evidence_slopes(
     """d/dg of 1/B sum_k log p(y_k | f_k) - C/2B log det (1 + K), K = sum_l J_l J_l^t / delta_l, J whitened.
 
     The second term has the slope -C/B sum_k <W_k, dJ_k/dg>, W = (1 + K)^-1 J / delta, so that each example is a second
-    derivative of its own, and memory does not grow with the block.
+    derivative of its own; of a block there are the rows of J and W in memory, whatever the number of copies and of all
+    examples.
 
     Args:
         predict: f of example k; depends on `inputs`.
@@ -89,9 +91,7 @@ def evidence_slopes(
     kernel of Immer et al. (2023), arXiv:2306.03968.
     """
     count, outputs = rows.values.shape
-    kernel = rows.kernels(count)
-    mixed = torch.stack([k / precisions[name] for name, k in kernel.kernels.items()]).sum(0)
-    inverse = torch.cholesky_inverse(cholesky(mixed + torch.eye(count, dtype=mixed.dtype, device=mixed.device)))
+    inverse = rows.kernels(count).inverse(precisions)
     weights = {name: (inverse.to(j) @ j) / precisions[name].to(j) for name, j in rows.parts.items()}
     found = [torch.zeros_like(g) for g in inputs]
     for k in range(count):

@@ -86,16 +86,20 @@ class Kernels:
     scale: float = 1.0
 
     def log_det(self, precisions: Precisions) -> Tensor:
-        kernel = torch.stack([k / precisions[name] for name, k in self.kernels.items()]).sum(0)
-        eye = torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
-        return self.scale * 2 * cholesky(kernel + eye).diagonal().log().sum()
+        return self.scale * 2 * self._root(precisions).diagonal().log().sum()
 
     def effective(self, precisions: Precisions) -> dict[str, Tensor]:
-        parts = {name: k / precisions[name] for name, k in self.kernels.items()}
-        kernel = torch.stack(list(parts.values())).sum(0)
-        eye = torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
-        inverse = torch.cholesky_inverse(cholesky(kernel + eye))
-        return {name: self.scale * (inverse * part).sum() for name, part in parts.items()}
+        """Of the block by itself: no more than all examples determine."""
+        inverse = self.inverse(precisions)
+        return {name: (inverse * k).sum() / precisions[name] for name, k in self.kernels.items()}
+
+    def inverse(self, precisions: Precisions) -> Tensor:
+        """(1 + sum_l K_l / delta_l)^-1."""
+        return torch.cholesky_inverse(self._root(precisions))
+
+    def _root(self, precisions: Precisions) -> Tensor:
+        kernel = torch.stack([k / precisions[name] for name, k in self.kernels.items()]).sum(0)
+        return cholesky(kernel + torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device))
 
 
 def cholesky(matrix: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class Gaussian(nn.Module):
 
     def __init__(self, noise: float = 1.0, unit: Float[Tensor, " outputs"] | None = None) -> None:
         super().__init__()
-        self.register_buffer("unit", torch.ones(1) if unit is None else unit, persistent=False)
+        self.register_buffer("unit", torch.ones(1) if unit is None else unit)
         self.log_noise = nn.Parameter(torch.tensor(math.log(noise), dtype=torch.float64))
 
     @property

@@ -186,7 +186,8 @@ class EvidenceSearch(nn.Module):
             learn: whether the precisions may move; not where the burn-in is the whole run.
         """
         try:
-            self.take(self._mode(model, subject, seed), self.settings.trust if learn else 0.0)
+            with torch.autocast(self.best.device.type, enabled=False):
+                self.take(self._mode(model, subject, seed), self.settings.trust if learn else 0.0)
         except UserError as error:
             warnings.warn(f"{error}; the prior precisions stay as they are", stacklevel=1)
             return

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from molaugerino.config import EvidenceConfig, ImageLawConfig, LawConfig
+from molaugerino.datasets import Batch
 from molaugerino.distributions import GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.laplace import Likelihood, Mode, Parameters, Rows, block_rows, evidence_slopes
@@ -20,17 +21,19 @@ from molaugerino.training.objective import LossBudget, Losses
 
 Law = TypeVar("Law", LawConfig, ImageLawConfig)
 
-TRUST = 0.1  # of one block of some examples, in log precisions: many blocks tell, not one
+TRUST = 0.1  # share of the trust in many examples that one block has: many blocks tell
 MEMORY = 0.9  # weight of the past in the running mean of the loss
 RATE = 3.0  # over the learning rate of the law under other objectives, which move it more often
+MOST = 200_000_000  # numbers of the Jacobians of a block
 SEEN = 4.0  # weights of blocks that make a mean
 
 
 class BlockSearch(EvidenceSearch):
     """The evidence of any network, bounded from below by that of a block: all its parameters have precisions.
 
-    log q >= N/B [sum_k log p(y_k | f_k) - C/2 log det (1 + K)] - 1/2 sum_l delta_l |theta_l|^2, K of one output of each
-    example. See `EvidenceSearch` for the rest.
+    log q >= N/B [sum_k log p(y_k | f_k) - C/2 log det (1 + K)] - 1/2 sum_l delta_l |theta_l|^2 on average, K of one
+    output of each example. The smaller the block, the lower the bound, and the larger the precisions that it asks for.
+    See `EvidenceSearch` for the rest; the examples are fewer where the Jacobians would take more than 800 MB.
 
     Source: Immer et al., Stochastic Marginal Likelihood Gradients using Neural Tangent Kernels (ICML 2023),
     arXiv:2306.03968.
@@ -40,8 +43,10 @@ class BlockSearch(EvidenceSearch):
     opened: Tensor
 
     def __init__(self, model: nn.Module, likelihood: Likelihood, examples: int, settings: EvidenceConfig) -> None:
-        names = [name for name, p in model.named_parameters() if p.requires_grad]
-        super().__init__(model, likelihood, examples, settings, names)
+        sizes = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
+        fitting = max(settings.block, MOST // sum(sizes.values()))
+        settings = replace(settings, examples=min(settings.examples or fitting, fitting))
+        super().__init__(model, likelihood, examples, settings, sizes)
         self.register_buffer("sums", torch.zeros(2, dtype=torch.float64))
         self.register_buffer("opened", torch.tensor(False))
 
@@ -83,6 +88,7 @@ class LawEvidence:
 
     Args:
         search: precisions and noise.
+        blocks: gives the examples of step k, drawn at random from those to train on.
         cost: (prediction, label) -> (examples,), dimensionless.
         constant_loss: of the best constant prediction.
 
@@ -93,8 +99,14 @@ class LawEvidence:
     measures = False
     replaces = True
 
-    def __init__(self, search: BlockSearch, cost: Callable[[Tensor, Tensor], Tensor], constant_loss: float) -> None:
-        self.search, self.cost, self.constant_loss = search, cost, constant_loss
+    def __init__(
+        self,
+        search: BlockSearch,
+        blocks: Callable[[int], Batch],
+        cost: Callable[[Tensor, Tensor], Tensor],
+        constant_loss: float,
+    ) -> None:
+        self.search, self.blocks, self.cost, self.constant_loss = search, blocks, cost, constant_loss
 
     @property
     def open(self) -> bool:
@@ -102,25 +114,29 @@ class LawEvidence:
 
     def penalty(self, law: GroupDistribution, losses: Losses) -> Tensor:
         """Holds the slope of minus the evidence per example by the law, once the law may move."""
-        search, settings = self.search, self.search.settings
-        given = losses.block(settings.copies, settings.block)
-        block, leaves = given.at_leaves()
-        parameters = block.parameters()
-        closed = given.elements.shift.new_zeros(())
-        try:
-            mode, rows = search.mode_of(block, parameters, block.seed)
-            search.take(mode, TRUST)
-        except UserError as error:
-            warnings.warn(f"{error}; law and precisions stay as they are", stacklevel=1)
-            return closed
-        search.saw(float(self.cost(rows.values, block.batch.y).mean()), self.constant_loss)
-        if not self.open:
-            return closed
-        y, likelihood = block.batch.y, search.likelihood
-        precisions = {name: d.detach() for name, d in mode.scaled(likelihood, search.priors).items()}
-        slopes = evidence_slopes(block.predict, y, parameters, likelihood, precisions, rows, leaves)
+        settings = self.search.settings
+        given = losses.block(self.blocks(losses.step), settings.copies)
+        with torch.autocast(given.elements.shift.device.type, enabled=False):  # kernels are nothing for half precision
+            slopes = self._slopes(given)
         own = (given.elements.linear, given.elements.shift)
         return -torch.stack([(slope * g).sum() for slope, g in zip(slopes, own, strict=True)]).sum()
+
+    def _slopes(self, given: Block) -> list[Tensor]:
+        """Of the evidence per example by the elements of a block; none where the law may not move."""
+        block, leaves = given.at_leaves()
+        search, parameters, y = self.search, block.parameters(), block.batch.y
+        still = [torch.zeros_like(leaf) for leaf in leaves]
+        try:
+            mode, rows = search.mode_of(block, parameters, block.seed)
+            search.take(mode, TRUST * search.settings.trust)
+        except UserError as error:
+            warnings.warn(f"{error}; law and precisions stay as they are", stacklevel=1)
+            return still
+        search.saw(float(self.cost(rows.values, y).mean()), self.constant_loss)
+        if not self.open:
+            return still
+        precisions = {name: d.detach() for name, d in mode.scaled(search.likelihood, search.priors).items()}
+        return evidence_slopes(block.predict, y, parameters, search.likelihood, precisions, rows, leaves)
 
     def refresh(self, identity: Tensor, law: Tensor) -> None:
         """Nothing to measure."""

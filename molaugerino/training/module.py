@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim.swa_utils import AveragedModel
-from torch.utils._pytree import tree_map
 
 from molaugerino.augment import Augmented
 from molaugerino.config import ImageLawConfig, LawConfig, OptimConfig
@@ -99,11 +98,10 @@ class TrainingModule(pl.LightningModule):
     # --- one step
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        updates_law = self.objective is not None and self.global_step % self.law.every == 0
-        objective = self.objective if updates_law else None
+        objective = self.objective if self._moves_law() else None
         elements, probability = self._elements(batch) if self.moves else self._identity()
         used, share = elements, probability
-        if objective is not None and objective.replaces:
+        if self.objective is not None and self.objective.replaces:
             used, share = elements.detach(), probability.detach()
         each = self._each(batch, used)
         loss = self._weighted(each, batch, share)
@@ -117,6 +115,12 @@ class TrainingModule(pl.LightningModule):
         if self.evidence is not None:
             loss = loss + self.evidence.penalty(self.augmented.model)
         return self._counted(loss, batch)
+
+    def _moves_law(self) -> bool:
+        """Whether the objective has its say in this step."""
+        if self.evidence is not None:
+            return self.evidence.due(self.global_step, self.schedule.progress(self.global_step))
+        return self.global_step % self.law.every == 0
 
     def forward(self, batch: Batch, elements: Affine, probability: Tensor) -> Tensor:
         """sum_k p_k loss(h_k(x), y): elements (branches, copies, examples or 1), probability p (branches,).
@@ -171,15 +175,14 @@ class TrainingModule(pl.LightningModule):
 
         rate = self.optim.lr * self.schedule.weights(self.global_step)
 
-        def block(copies: int, size: int) -> Block:
-            y = batch.y[:size]
-            first = Batch(tree_map(lambda t: t[:size], batch.x), y, len(y))
-            return self._block(first, copies, stream(self.seed, PROBES, self.global_step, self.device))
+        def block(examples: Batch, copies: int) -> Block:
+            return self._block(examples, copies, stream(self.seed, PROBES, self.global_step, self.device))
 
-        return Losses(training, held_out, weights, rate, block, batch.x)
+        return Losses(training, held_out, weights, rate, block, self.global_step, batch.x)
 
     def _block(self, batch: Batch, copies: int, generator: torch.Generator) -> Block:
         """Examples whose predictions are those of the averaged weights, averaged over the law."""
+        batch = self.transfer_batch_to_device(batch, self.device, 0)
         elements = self.distribution.sample((copies, batch.total), generator, batch.x)
         return Block(self.result(), batch, elements, generator.initial_seed())
 
@@ -285,7 +288,6 @@ class TrainingModule(pl.LightningModule):
         generator = stream(self.seed, PROBES, 0, self.device)  # the same each time: values are compared
         if isinstance(evidence, BlockSearch):
             (batch,) = self.witnesses
-            batch = self.transfer_batch_to_device(batch, self.device, 0)
             block = self._block(batch, evidence.settings.copies if self.moves else 1, generator)
             evidence.refresh(model, block.at_leaves()[0], block.seed, learn)
             return
@@ -342,7 +344,7 @@ class TrainingModule(pl.LightningModule):
             factors.append(lambda step: self.schedule.law(step) if objective.open else 0.0)
         optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), fused=True)
         if hidden:
-            muon = Muon(hidden, lr=settings.matrix_lr, weight_decay=settings.weight_decay)
+            muon = Muon(hidden, lr=settings.matrix_lr, weight_decay=decay)
             optimizer = Together([optimizer, muon])
             factors.append(weights)
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from molaugerino import paper
+from molaugerino.datasets import Batch
 from molaugerino.distributions import GroupDistribution
 from molaugerino.training.blocks import Block
 
@@ -26,7 +27,8 @@ class Losses:
         held_out: loss at the identity of molecules that never update weights.
         weights: the current ones.
         rate: their learning rate.
-        block: of so many copies of each of the first so many examples of this step, under the law.
+        block: of given examples, with so many copies of each, under the law.
+        step: which one this is.
         context: this step's inputs, for a law that depends on them.
     """
 
@@ -34,7 +36,8 @@ class Losses:
     held_out: Callable[[Weights], Tensor]
     weights: Weights
     rate: float
-    block: Callable[[int, int], Block]
+    block: Callable[[Batch, int], Block]
+    step: int = 0
     context: Any = None
 
 

@@ -42,7 +42,7 @@ from molaugerino.training.setup import RunData, make_card, make_module, open_run
 from molaugerino.uncertainty import save_calibration
 from molaugerino.uncertainty.answers import BATCH
 
-CHECKPOINT_EVERY = 100  # updates of the law
+CHECKPOINT_EVERY = 400  # steps, at least
 VALIDATE_EVERY = 500  # steps, at least
 VALIDATION = 0.02  # of the time of a run, at most; an update of the weights takes three passes
 NAMED = 3  # targets in the name of a run's folder
@@ -150,9 +150,10 @@ def conclude(module: TrainingModule, config: TrainConfig, data: RunData, card: M
     calibration = calibrate(augmented, card, data.packed, data.loaded, data.train, data.split.valid)
     held = covered(augmented, card, calibration, data.loaded, data.split.test)
     card = replace(card, law=law, references=references(augmented, card.elements))
+    evidence = keep_evidence(module, folder)
     save_calibration(folder, calibration, save_model(folder, augmented, card))
     join_metrics(folder)
-    return Run(folder, law, results, coverage_rows(card, held), keep_evidence(module, folder))
+    return Run(folder, law, results, coverage_rows(card, held), evidence)
 
 
 def keep_evidence(module: TrainingModule, folder: Path) -> ReadOut | None:
@@ -179,8 +180,12 @@ def refuse_used(config: TrainConfig | ImageConfig) -> None:
 def refuse_processes(config: TrainConfig | ImageConfig) -> None:
     """A GPU for each process, where there are GPUs at all; and no objective that needs the whole batch in one place."""
     local, computers = layout(config.devices)
-    if config.objective == "hypergradient" and local * computers > 1:
-        raise UserError("--objective hypergradient looks one step of the whole batch ahead: it takes one process")
+    reasons = {
+        "hypergradient": "looks one step of the whole batch ahead",
+        "evidence": "draws examples of its own",
+    }
+    if config.objective in reasons and local * computers > 1:
+        raise UserError(f"--objective {config.objective} {reasons[config.objective]}: it takes one process")
     if torch.cuda.is_available() and local > torch.cuda.device_count():
         raise UserError(f"--devices asks for {local} GPUs, this machine has {torch.cuda.device_count()}")
 
@@ -260,6 +265,11 @@ def make_trainer(
     )
 
 
+def checkpoint_every(every: int) -> int:
+    """Steps between checkpoints: some updates of the law, and the elements of one update last until the next."""
+    return every * math.ceil(CHECKPOINT_EVERY / every)
+
+
 def fit(
     module: TrainingModule,
     config: TrainConfig | ImageConfig,
@@ -277,7 +287,7 @@ def fit(
             raise UserError(f"{data.name} changed since {folder} was begun; restore the data or start a new run")
         if is_first():
             set_aside_metrics(folder)
-    keeper = Keeper(folder, CHECKPOINT_EVERY * config.law.every, data.checksum, pause)
+    keeper = Keeper(folder, checkpoint_every(module.law.every), data.checksum, pause)
     callbacks: list[pl.Callback] = [keeper, ProgressLine(console), *others]
     if config.optim.patience is not None:
         callbacks.append(EarlyStop(config.optim.patience))

@@ -38,7 +38,6 @@ from molaugerino.errors import UserError
 from molaugerino.laplace import Gaussian, Likelihood
 from molaugerino.models import Scaling
 from molaugerino.training.checkpoint import ModelCard, build, load_model
-from molaugerino.training.evidence import EvidenceSearch
 from molaugerino.training.folder import RUNS, SPLITS
 from molaugerino.training.law_evidence import BlockSearch, LawEvidence, at_its_pace
 from molaugerino.training.module import TrainingModule
@@ -292,26 +291,24 @@ def make_search(
     return BlockSearch(augmented.model, likelihood, examples, settings)
 
 
-def make_objective(
-    config: TrainConfig | ImageConfig,
-    constant_loss: float,
-    cost: Callable[[Tensor, Tensor], Tensor],
-    evidence: EvidenceSearch | None = None,
-) -> Objective | None:
-    """What --objective names, None where the law is not learned.
+def random_blocks(train: np.ndarray, packed: Packed, seed: int, size: int) -> Callable[[int], Batch]:
+    """The block of step k: so many of these rows at random."""
 
-    Args:
-        config: of the run.
-        constant_loss: of the best constant prediction.
-        cost: the loss that this is of.
-        evidence: of --objective evidence.
-    """
+    def block(k: int) -> Batch:
+        rows = np.random.default_rng((seed, 2, k)).choice(train, min(size, len(train)), replace=False)
+        return packed.batch(torch.from_numpy(rows))
+
+    return block
+
+
+def make_objective(config: TrainConfig | ImageConfig, constant_loss: float) -> Objective | None:
+    """What --objective names, None where the law is not learned; not that of the evidence."""
     if config.augment == "paper":
         return PublishedReward()
     if config.augment != "learned":
         return None
-    if isinstance(evidence, BlockSearch):
-        return LawEvidence(evidence, cost, constant_loss)
+    if config.objective == "evidence":
+        return None
     strength = DEFAULT_STRENGTH if config.law.strength is None else config.law.strength
     makers: dict[str, Callable[[], Objective]] = {
         "budget": lambda: LossBudget(constant_loss),
@@ -379,7 +376,7 @@ def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> Training
     loss = make_loss(left, data.targets, torch.searchsorted(train, epoch))
     best_constant = float(loss(left.nanmedian(0).values, left).mean())
     law = replace(config.law, every=1, lr=paper.LR) if config.augment == "paper" else config.law
-    cost, evidence = loss, None
+    cost, evidence = loss, None  # what a law is judged by stays in spreads, whatever the noise
     witnesses: tuple[Batch, ...] = ()
     if config.objective == "evidence":
         if not torch.isfinite(left).all():
@@ -390,8 +387,12 @@ def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> Training
         likelihood = Gaussian(unit=spreads_of(left))
         loss, evidence = likelihood.losses, make_search(config, augmented, likelihood, len(data.train))
         witnesses = (data.packed.batch(torch.from_numpy(evidence.rows(data.train, config.seed))),)
+    if evidence is not None and config.augment == "learned":
         law = at_its_pace(law, evidence)
-    objective = make_objective(config, best_constant, cost, evidence)
+        blocks = random_blocks(data.train, data.packed, config.seed, config.evidence.block)
+        objective: Objective | None = LawEvidence(evidence, blocks, cost, best_constant)
+    else:
+        objective = make_objective(config, best_constant)
     steps_per_epoch = -(-len(data.epoch) // config.optim.batch)
     schedule = make_schedule(config, steps_per_epoch)
     budget = budget_batches(data.split, data.packed, config.seed)
