@@ -25,7 +25,7 @@ class EvidenceConfig:
     examples: Annotated[int, optional("N", "1,000; 200 of a kernel")] = 0
     """Training examples that the curvature is taken from."""
     trust: float = 1.0
-    """Furthest that the logarithm of a precision moves in one update, 2 at most; by the block of a law a tenth of it."""
+    """Furthest that the logarithm of a precision moves in one update, at most 2; a tenth of it by a block of a law."""
     precision: float = 1.0
     """Of all weights, at first."""
     block: int = 16
