@@ -51,6 +51,7 @@ def test_rows_are_those_of_vectorised_jacobians():
     assert rows.kernels(40).scale == expected.scale == 8
 
 
+@pytest.mark.slow
 def test_one_output_stands_for_all_in_the_mean():
     """Without interaction, tr K of all outputs is C times that of a drawn one, on average."""
     network, x, g, parameters, predict = block(3)

@@ -76,6 +76,7 @@ def test_bayesian_linear_regression(kind, precision, noise):
     assert float(log_evidence(mode, likelihood, priors).detach() - log_p) == pytest.approx(0, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_raising_the_evidence_finds_its_maximum():
     """Of one weight, y = w x: alternating with the mode, against a search over the closed form."""
     x = torch.randn(N, D)
@@ -157,7 +158,7 @@ def test_the_kernel_has_the_determinant_of_all():
     assert 0 < total < sum(p.numel() for p in model.parameters())
 
 
-@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("single", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_blocks_bound_the_evidence_from_below(single):
     """The mean over a partition; at one block of all, and all outputs, the bound is the value."""
     model, x, likelihood = network(), torch.randn(40, 5), Categorical()

@@ -105,6 +105,7 @@ class TestReadoutScale:
         assert net.train()(x)[0, 0].item() == net.eval()(x)[0, 0].item() == pytest.approx(100, abs=5)
 
 
+@pytest.mark.slow
 def test_overfits_a_handful():
     torch.manual_seed(0)
     x = molecules(tuple(range(2, 10)) * 4, 9, seed=4)

@@ -111,7 +111,8 @@ class TestRun:
         assert all(t.precision == pytest.approx(3) for t in run.evidence.tensors)
 
     @pytest.mark.parametrize(
-        ("task", "model"), [("angle", "conv"), ("two-icons", "five-layer"), ("hue", "s-fc+s-conv")]
+        ("task", "model"),
+        [("angle", "conv"), ("two-icons", "five-layer"), pytest.param("hue", "s-fc+s-conv", marks=pytest.mark.slow)],
     )
     def test_other_tasks_and_networks(self, task, model, tmp_path):
         run = train_images(config(tmp_path / "run", task, model=model, images=150, steps=10), QUIET)
