@@ -22,8 +22,9 @@ from molaugerino.groups import SO3, T3, Affine
 from molaugerino.training.checkpoint import ModelCard, build, load_model
 from molaugerino.training.evaluation import TEST_FRAMES_SEED
 from molaugerino.training.folder import molecules_to_test
+from molaugerino.training.losses import make_loss
 from molaugerino.training.objective import LossBudget
-from molaugerino.training.setup import make_loss, readout_of
+from molaugerino.training.setup import readout_of
 
 Verdict = Literal["kept", "broken", "undecided"]
 Kind = Literal["rotation", "translation", "reflection", "scale", "squeeze", "shear", "hue"]

@@ -140,8 +140,7 @@ class TrainConfig:
     point-transformer for the embedded data and in worlds; vector-transformer-absolute where a law is to be learned.
     point-transformer, graph, vector-transformer-absolute: nothing. graph-relative: translations. schnet, painn,
     vector-transformer: rotations, translations, reflections; the last two have vectors inside, too. relaxed-painn:
-    painn with a free path beside it in every layer, nothing, unless the evidence asks for it; free-painn: that path
-    alone, nothing. frame-averaging,
+    painn with a free path beside it in every layer, nothing; free-painn: that path alone, nothing. frame-averaging,
     canonical: a transformer in the principal axes, or in a frame that is learned: rotations and translations."""
     augment: Literal["auto", "none", "fixed", "learned", "paper"] = "auto"
     """auto: learned; none where the network respects rotations and translations anyhow. none: the network alone.

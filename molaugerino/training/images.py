@@ -27,7 +27,7 @@ from molaugerino.training.evidence import EvidenceSearch, ReadOut
 from molaugerino.training.folder import SETTINGS, SPLITS
 from molaugerino.training.image_models import ImageCard, build_images, measures_of
 from molaugerino.training.image_scores import ImageResult, evaluate_images
-from molaugerino.training.law_evidence import BlockSearch, LawEvidence, at_its_pace
+from molaugerino.training.law_evidence import BlockSearch, LawEvidence, at_its_pace, random_blocks
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import NormPrice
 from molaugerino.training.processes import first_alone, is_first
@@ -37,8 +37,6 @@ from molaugerino.training.setup import (
     keeps_for_law,
     make_objective,
     make_schedule,
-    make_search,
-    random_blocks,
 )
 from molaugerino.vision import NETWORKS
 
@@ -142,16 +140,15 @@ def make_image_module(config: ImageConfig, card: ImageCard, data: ImageRunData) 
         likelihood = Gaussian(float(y.std())) if TASKS[card.task].kind == "number" else Categorical()
         loss = likelihood.losses
         if card.augment == "learned":
-            evidence = make_search(config, augmented, likelihood, len(data.train))
+            evidence = BlockSearch(augmented.model, likelihood, len(data.train), config.evidence, law=True)
         else:
             evidence = EvidenceSearch(augmented.model, likelihood, len(data.train), config.evidence)
         size = len(data.train) if card.augment == "learned" else WITNESSES
         witnesses = tuple(data.packed.batches(evidence.rows(data.train, config.seed), size))
     objective = make_objective(config, judged.constant)
     if isinstance(evidence, BlockSearch):
-        law = at_its_pace(law, evidence)
         blocks = random_blocks(data.train, data.packed, config.seed, config.evidence.block)
-        objective = LawEvidence(evidence, blocks, judged.cost, judged.constant)
+        objective, law = LawEvidence(evidence, blocks, judged.cost, judged.constant), at_its_pace(law, evidence)
     if card.augment == "paper":
         objective = NormPrice(paper.IMAGE_STRENGTH if law.strength is None else law.strength)
         augmented.copies, law = paper.IMAGE_COPIES, replace(law, every=1, lr=config.optim.lr)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from molaugerino.config import EvidenceConfig, ImageLawConfig, LawConfig
-from molaugerino.datasets import Batch
+from molaugerino.datasets import Batch, Packed
 from molaugerino.distributions import GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.laplace import Likelihood, Mode, Parameters, Rows, block_rows, evidence_slopes
@@ -35,6 +36,13 @@ class BlockSearch(EvidenceSearch):
     output of each example. The smaller the block, the lower the bound, and the larger the precisions that it asks for.
     See `EvidenceSearch` for the rest; the examples are fewer where the Jacobians would take more than 800 MB.
 
+    Args:
+        model: the network.
+        likelihood: of the labels.
+        examples: N, of the training data.
+        settings: of the schedule.
+        law: whether a law is learned by it, too.
+
     Source: Immer et al., Stochastic Marginal Likelihood Gradients using Neural Tangent Kernels (ICML 2023),
     arXiv:2306.03968.
     """
@@ -42,10 +50,13 @@ class BlockSearch(EvidenceSearch):
     sums: Tensor
     opened: Tensor
 
-    def __init__(self, model: nn.Module, likelihood: Likelihood, examples: int, settings: EvidenceConfig) -> None:
+    def __init__(
+        self, model: nn.Module, likelihood: Likelihood, examples: int, settings: EvidenceConfig, law: bool = False
+    ) -> None:
+        settings = settings.settled(kernel=True, law=law)
         sizes = {name: p.numel() for name, p in model.named_parameters() if p.requires_grad}
         fitting = max(settings.block, MOST // sum(sizes.values()))
-        settings = replace(settings, examples=min(settings.examples or fitting, fitting))
+        settings = replace(settings, examples=min(settings.examples, fitting))
         super().__init__(model, likelihood, examples, settings, sizes)
         self.register_buffer("sums", torch.zeros(2, dtype=torch.float64))
         self.register_buffer("opened", torch.tensor(False))
@@ -70,6 +81,16 @@ class BlockSearch(EvidenceSearch):
         rows = block_rows(block.predict, len(y), parameters, self.likelihood, generator)
         statistics = self.examples / len(y) * self.likelihood.statistics(rows.values, y).double()
         return Mode(statistics, self.priors.squares(block.augmented.model), rows.kernels(self.examples)), rows
+
+
+def random_blocks(train: np.ndarray, packed: Packed, seed: int, size: int) -> Callable[[int], Batch]:
+    """The block of step k: so many of these rows at random."""
+
+    def block(k: int) -> Batch:
+        rows = np.random.default_rng((seed, 2, k)).choice(train, min(size, len(train)), replace=False)
+        return packed.batch(torch.from_numpy(rows))
+
+    return block
 
 
 def at_its_pace(law: Law, evidence: EvidenceSearch) -> Law:

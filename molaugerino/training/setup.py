@@ -28,18 +28,18 @@ from molaugerino.datasets import (
     community_split,
     graph_keys,
     in_frames,
-    labels_of,
     load_split,
     open_joined,
     random_split,
     scaffolds,
 )
 from molaugerino.errors import UserError
-from molaugerino.laplace import Gaussian, Likelihood
+from molaugerino.laplace import Gaussian
 from molaugerino.models import Scaling
 from molaugerino.training.checkpoint import ModelCard, build, load_model
 from molaugerino.training.folder import RUNS, SPLITS
-from molaugerino.training.law_evidence import BlockSearch, LawEvidence, at_its_pace
+from molaugerino.training.law_evidence import BlockSearch, LawEvidence, at_its_pace, random_blocks
+from molaugerino.training.losses import make_loss, make_metrics, spreads_of
 from molaugerino.training.module import TrainingModule
 from molaugerino.training.objective import (
     DivergencePrice,
@@ -243,71 +243,11 @@ def unexplained(augmented: Augmented, data: RunData) -> Tensor:
     return batch.y - readout_of(augmented).baseline(batch.x)
 
 
-def make_loss(left: Tensor, targets: list[Target], epoch: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """sum_c w_c |error_c| / spread_c over the labelled channels, (examples,).
-
-    w_c = 1 / (channels of its target * targets) * sqrt(molecules / molecules labelled): with every molecule labelled
-    all targets have the same weight, and scarce ones gain on plentiful ones otherwise.
-
-    Args:
-        left: (training molecules, channels) what has to be learned, NaN without a label.
-        targets: whose channels these are.
-        epoch: rows of `left` in one pass.
-    """
-    share = torch.cat([torch.full((t.channels,), 1 / (t.channels * len(targets))) for t in targets])
-    labelled = torch.isfinite(left)[epoch].float().mean(0)
-    weight = share * torch.where(labelled > 0, labelled.clamp_min(1e-8).rsqrt(), 0.0) / spreads_of(left)
-
-    def loss(prediction: Tensor, label: Tensor) -> Tensor:
-        wanted = torch.where(torch.isnan(label), prediction.detach(), label)  # here, so that no slope is NaN
-        return (prediction - wanted).abs() @ weight.to(label)
-
-    return loss
-
-
-def spreads_of(left: Tensor) -> Tensor:
-    """(channels,) standard deviations of what has to be learned, above 0."""
-    known = [column[torch.isfinite(column)] for column in left.T]
-    return torch.stack([labels.std() if len(labels) > 1 else torch.tensor(1.0) for labels in known]).clamp_min(1e-8)
-
-
-def make_metrics(targets: list[Target]) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
-    """Absolute errors per target in its unit, (examples,) each, NaN without a label."""
-    slices, names = channel_slices(targets), labels_of(targets)
-
-    def metrics(prediction: Tensor, label: Tensor) -> dict[str, Tensor]:
-        errors = (prediction - label).abs()
-        parts = zip(names, targets, slices, strict=True)
-        return {f"mae/{name}[{t.unit}]": errors[:, s].mean(1) for name, t, s in parts}
-
-    return metrics
-
-
-def make_search(
-    config: TrainConfig | ImageConfig, augmented: Augmented, likelihood: Likelihood, examples: int
-) -> BlockSearch:
-    """The evidence by blocks of examples."""
-    settings = config.evidence.settled(kernel=True, law=config.augment == "learned")
-    return BlockSearch(augmented.model, likelihood, examples, settings)
-
-
-def random_blocks(train: np.ndarray, packed: Packed, seed: int, size: int) -> Callable[[int], Batch]:
-    """The block of step k: so many of these rows at random."""
-
-    def block(k: int) -> Batch:
-        rows = np.random.default_rng((seed, 2, k)).choice(train, min(size, len(train)), replace=False)
-        return packed.batch(torch.from_numpy(rows))
-
-    return block
-
-
 def make_objective(config: TrainConfig | ImageConfig, constant_loss: float) -> Objective | None:
     """What --objective names, None where the law is not learned; not that of the evidence."""
     if config.augment == "paper":
         return PublishedReward()
-    if config.augment != "learned":
-        return None
-    if config.objective == "evidence":
+    if config.augment != "learned" or config.objective == "evidence":
         return None
     strength = DEFAULT_STRENGTH if config.law.strength is None else config.law.strength
     makers: dict[str, Callable[[], Objective]] = {
@@ -385,14 +325,14 @@ def make_module(config: TrainConfig, card: ModelCard, data: RunData) -> Training
                 "them, or one --target"
             )
         likelihood = Gaussian(unit=spreads_of(left))
-        loss, evidence = likelihood.losses, make_search(config, augmented, likelihood, len(data.train))
+        learned = config.augment == "learned"
+        evidence = BlockSearch(augmented.model, likelihood, len(data.train), config.evidence, learned)
+        loss = likelihood.losses
         witnesses = (data.packed.batch(torch.from_numpy(evidence.rows(data.train, config.seed))),)
+    objective = make_objective(config, best_constant)
     if evidence is not None and config.augment == "learned":
-        law = at_its_pace(law, evidence)
         blocks = random_blocks(data.train, data.packed, config.seed, config.evidence.block)
-        objective: Objective | None = LawEvidence(evidence, blocks, cost, best_constant)
-    else:
-        objective = make_objective(config, best_constant)
+        objective, law = LawEvidence(evidence, blocks, cost, best_constant), at_its_pace(law, evidence)
     steps_per_epoch = -(-len(data.epoch) // config.optim.batch)
     schedule = make_schedule(config, steps_per_epoch)
     budget = budget_batches(data.split, data.packed, config.seed)

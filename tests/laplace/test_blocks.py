@@ -12,15 +12,6 @@ from molaugerino.laplace import Categorical, Gaussian, Priors, block_rows, evide
 B, COPIES = 5, 2
 
 
-@pytest.fixture(autouse=True)
-def _double():
-    torch.manual_seed(0)
-    was = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(was)
-
-
 def block(outputs):
     """h(x_k) = mean_s f(exp(g_ks) x_k), and what it is made of."""
     network = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, outputs))

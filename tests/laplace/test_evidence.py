@@ -37,15 +37,6 @@ from molaugerino.vision import Layerwise
 N, D = 30, 4
 
 
-@pytest.fixture(autouse=True)
-def _double():
-    torch.manual_seed(0)
-    was = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(was)
-
-
 def regression(precision=2.0, noise=0.5):
     """A linear model at its mode, and log N(y; 0, X X^t / delta + s^2)."""
     x = torch.randn(N, D)

@@ -17,6 +17,7 @@ from molaugerino.config import EvidenceConfig, ImageConfig, ImageLawConfig, LawC
 from molaugerino.errors import UserError
 from molaugerino.laplace import Categorical, Gaussian, kfac
 from molaugerino.measure import measure
+from molaugerino.training.callbacks import Keeper
 from molaugerino.training.evidence import EVIDENCE, EvidenceSearch, load_evidence, placed
 from molaugerino.training.image_models import load_image_model
 from molaugerino.training.images import make_image_card, make_image_module, open_image_data, train_images
@@ -48,6 +49,20 @@ def module_of(settings):
     data = open_image_data(settings)
     torch.manual_seed(settings.seed)
     return make_image_module(settings, make_image_card(settings, data), data), data
+
+
+def interrupted_at(step):
+    """A keeper that ends the run after this step, as Ctrl-C does."""
+
+    class Impatient(Keeper):
+        def on_train_batch_end(self, trainer, module, *rest):
+            super().on_train_batch_end(trainer, module, *rest)
+            if trainer.global_step == step:
+                self.interrupted = True
+                trainer.should_stop = True
+                trainer.save_checkpoint(self.path)
+
+    return Impatient
 
 
 class TestRun:
@@ -86,20 +101,11 @@ class TestRun:
     @pytest.mark.slow
     def test_interrupted_and_resumed_it_finds_the_same(self, trained, tmp_path):
         import molaugerino.training.images as images
-        from molaugerino.training.callbacks import Keeper
 
         out = tmp_path / "halves"
 
-        class Impatient(Keeper):
-            def on_train_batch_end(self, trainer, module, *rest):
-                super().on_train_batch_end(trainer, module, *rest)
-                if trainer.global_step == 12:
-                    self.interrupted = True
-                    trainer.should_stop = True
-                    trainer.save_checkpoint(self.path)
-
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("molaugerino.training.run.Keeper", Impatient)
+            patch.setattr("molaugerino.training.run.Keeper", interrupted_at(12))
             assert train_images(config(out), QUIET) is None
         resumed = images.train_images(replace(config(out), resume=out, out=None), QUIET)
         assert resumed.evidence == trained.evidence
@@ -316,21 +322,11 @@ class TestMolecules:
     @pytest.mark.slow
     def test_a_run_with_a_law_and_its_second_half(self, settings, tmp_path):
         """Interrupted and resumed: the same weights, law, precisions, and whether the law may move."""
-        from molaugerino.training.callbacks import Keeper
-
-        class Impatient(Keeper):
-            def on_train_batch_end(self, trainer, module, *rest):
-                super().on_train_batch_end(trainer, module, *rest)
-                if trainer.global_step == 20:
-                    self.interrupted = True
-                    trainer.should_stop = True
-                    trainer.save_checkpoint(self.path)
-
         soon, out = replace(self.SOON, every=2), tmp_path / "halves"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(LossBudget, "LEARNED", 10.0)  # else it takes more than some steps
             whole = train(settings(tmp_path / "whole", augment="learned", evidence=soon), QUIET)
-            patch.setattr("molaugerino.training.run.Keeper", Impatient)
+            patch.setattr("molaugerino.training.run.Keeper", interrupted_at(20))
             assert train(settings(out, augment="learned", evidence=soon), QUIET) is None
             patch.undo()
             patch.setattr(LossBudget, "LEARNED", 10.0)

@@ -16,8 +16,9 @@ from molaugerino.errors import UserError
 from molaugerino.training.checkpoint import ModelCard, load_card
 from molaugerino.training.defaults import resolved
 from molaugerino.training.folder import molecules_to_test
+from molaugerino.training.losses import make_loss
 from molaugerino.training.run import train
-from molaugerino.training.setup import make_card, make_loss, make_module, open_run_data, repeats
+from molaugerino.training.setup import make_card, make_module, open_run_data, repeats
 from tests.conftest import archive
 
 TARGETS = ("gap", "energy", "dipole")
