@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from molaugerino.errors import UserError
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
+    """As `atomic_file`, of what is whole already."""
+    with atomic_file(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[io.BufferedIOBase]:
     """Write beside the place, flush to disk, rename; a link is followed, a device or pipe written as it is.
 
     Raises:
         UserError: where the folder cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
     try:
         path = path.resolve()
         if path.exists() and not path.is_file():
-            path.write_bytes(data)
+            with path.open("wb") as file:
+                yield file
             return
         handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(draft, 0o666 & ~_umask())

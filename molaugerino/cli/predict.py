@@ -2,42 +2,127 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
 
+import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from molaugerino.config import PredictConfig
 from molaugerino.errors import UserError
-from molaugerino.files import check_file, write_atomic
+from molaugerino.files import check_file, sha256_of, write_atomic
 from molaugerino.predict.entries import Entry
-from molaugerino.predict.inputs import read_inputs
-from molaugerino.predict.outputs import SUFFIXES, Format, need_parquet, render
-from molaugerino.predict.predictor import Options, Predictor
-from molaugerino.predict.table import Row, Table
-from molaugerino.training.ready import DEFAULT
+from molaugerino.predict.inputs import open_inputs
+from molaugerino.predict.outputs import SUFFIXES, Format, need_parquet, read_columns, render
+from molaugerino.predict.parts import Parts
+from molaugerino.predict.predictor import CHUNK, Options, Predictor
+from molaugerino.predict.table import Layout, Table
+from molaugerino.training.folder import RUNS
+from molaugerino.training.ready import DEFAULT, find_model
+from molaugerino.version import __version__
 
 NOT_ALL_OK = 1
+FEW = 32  # molecules whose geometries are made without processes of their own, which take seconds to start
+SAY_EVERY = 60  # seconds, where there is no terminal to draw a bar on
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is asked for: molecules, gone through once, their number where it is known, and how to predict them."""
+
+    predictor: Predictor
+    entries: Iterator[Entry]
+    total: int | None
+    options: Options
+    layout: Layout
+    form: Format
+
+
+@dataclass
+class Summary:
+    """What became of the rows."""
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    outside: int = 0
+
+    def add(self, status: str, domain: str) -> None:
+        self.statuses[status] += 1
+        self.outside += domain == "outside"
 
 
 def run(config: PredictConfig) -> int:
+    job = job_of(config)
+    default = " (the default; --checkpoint names another)" if config.checkpoint == DEFAULT else ""
+    methods = ", ".join(dict.fromkeys(target.method or "an unnamed method" for target in job.layout.targets))
+    say(f"model {job.predictor.name}{default}: {methods}, trained on {job.predictor.card.data}")
+    for note in job.predictor.warnings:
+        say(f"warning: {note}")
+    with on_threads(None if job.options.jobs is None else 1):
+        if config.out is not None and config.plot is None and (config.out.is_file() or not config.out.exists()):
+            summary = in_pieces(job, config.out, config)
+        else:
+            summary = at_once(job, config)
+    return conclude(summary, config.strict)
+
+
+@contextmanager
+def on_threads(number: int | None) -> Iterator[None]:
+    """Threads of the network, None as they are. One where processes have the cores: spinning threads would hinder
+    them, and rows come out the same whatever the number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def job_of(config: PredictConfig) -> Job:
     form = output_format(config)
     for out in filter(None, (config.out, config.plot)):
         check_file(out)
-    options = Options(config.geometry, config.isomers, config.conformers, config.weights, config.level, config.jobs)
     predictor = Predictor.from_pretrained(config.checkpoint)
-    targets = predictor.chosen(config.target)
-    entries = list(read_inputs(config.input, config.column))
-    default = " (the default; --checkpoint names another)" if config.checkpoint == DEFAULT else ""
-    methods = ", ".join(dict.fromkeys(target.method or "an unnamed method" for target in targets))
-    say(f"model {predictor.name}{default}: {methods}, trained on {predictor.card.data}")
-    routes = dict.fromkeys(predictor.route(entry, options.geometry) for entry in entries)
-    for note in [*predictor.warnings, *filter(None, map(predictor.mismatch, routes))]:
-        say(f"warning: {note}")
-    table = predictor.table(predict_all(predictor, entries, options), options, config.target)
-    text = render(table, form)
+    sources = open_inputs(config.input, config.column)
+    totals = [source.total for source in sources if source.total is not None]
+    total = sum(totals) if len(totals) == len(sources) else None
+    jobs = config.jobs or (None if total is not None and total <= FEW else len(os.sched_getaffinity(0)))
+    asked = {name: getattr(config, name) for name in ("geometry", "isomers", "conformers", "weights", "level")}
+    options = Options(**asked, jobs=jobs, timeout=config.timeout)
+    entries = chain.from_iterable(source.entries() for source in sources)
+    told = warned(predictor, entries, options)
+    return Job(predictor, told, total, options, predictor.layout(options, config.target), form)
+
+
+def warned(predictor: Predictor, entries: Iterator[Entry], options: Options) -> Iterator[Entry]:
+    """The molecules; when the first one comes whose geometry is not of the model's kind, that is said."""
+    seen = set()
+    for entry in entries:
+        route = predictor.route(entry, options.geometry)
+        if route not in seen and (note := predictor.mismatch(route)):
+            say(f"warning: {note}")
+        seen.add(route)
+        yield entry
+
+
+def at_once(job: Job, config: PredictConfig) -> Summary:
+    """A table that is held in memory."""
+    with progress(job.total, 0) as advance, closing(job.predictor.stream(job.entries, job.options)) as stream:
+        rows = []
+        for row in stream:
+            rows.append(row)
+            advance(1)
+    table = Table(tuple(rows), job.layout)
+    text = render(table, job.form)
     if config.out is not None:
         write_atomic(config.out, text)
     else:
@@ -47,23 +132,100 @@ def run(config: PredictConfig) -> int:
         from molaugerino.predict.plot import plot  # pictures need more of rdkit
 
         write_atomic(config.plot, plot(table, config.plot.suffix))
-    return conclude(table, config)
+    summary = Summary()
+    for row in table:
+        summary.add(row.status, row.domain)
+    return summary
 
 
-def conclude(table: Table, config: PredictConfig) -> int:
-    counts = Counter(row.status for row in table)
-    said = [f"{counts['ok']} of {len(table)} molecules predicted"]
+def in_pieces(job: Job, out: Path, config: PredictConfig) -> Summary:
+    """A table that grows on disk, and that a later call can go on with."""
+    parts = Parts(out, stamp(job, config))
+    if parts.count and not config.resume:
+        raise UserError(f"{parts.folder} holds rows of an unfinished run; go on with --resume, or remove it")
+    summary = Summary()
+    if config.resume and not parts.count and out.exists():
+        skip(job, read_columns(out, job.form, ("input", "status", "domain")), summary, f"{out} is finished; its")
+        if next(job.entries, None) is not None:
+            raise UserError(f"{out} is finished, with fewer molecules than the input has; choose another --out")
+        say(f"{out} is finished: nothing to do")
+        return summary
+    done = ((r["input"], r["status"], r["domain"]) for r in parts.records())
+    skip(job, done, summary, f"{parts.folder}:")
+    stream = job.predictor.stream(job.entries, job.options)
+    try:
+        with progress(job.total, summary.statuses.total()) as advance, closing(stream):
+            while chunk := list(islice(stream, CHUNK)):
+                parts.add(job.layout, chunk)
+                for row in chunk:
+                    summary.add(row.status, row.domain)
+                advance(len(chunk))
+    except KeyboardInterrupt:
+        say(f"{summary.statuses.total()} rows are kept in {parts.folder}; go on with --resume")
+        raise
+    parts.finish(job.form, job.layout)
+    return summary
+
+
+def stamp(job: Job, config: PredictConfig) -> dict[str, Any]:
+    """What decides the rows, but for the molecules."""
+    folder = find_model(config.checkpoint, RUNS, of_molecules=True)
+    files = {
+        path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.suffix in (".json", ".safetensors")
+    }
+    options = {name: value for name, value in asdict(job.options).items() if name not in ("jobs", "timeout")}
+    return {"molaugerino": __version__, "model": files, "columns": list(job.layout.numbers), **options}
+
+
+def skip(job: Job, rows: Iterator[tuple[str, ...]], summary: Summary, where: str) -> None:
+    """Go past the molecules whose rows are there."""
+    for k, (text, status, domain) in enumerate(rows, 1):
+        entry = next(job.entries, None)
+        if entry is None or entry.text != text:
+            now = "nothing" if entry is None else repr(entry.text[:60])
+            raise UserError(
+                f"{where} row {k} is {text[:60]!r}, the input has {now} there; give the same input, or another --out"
+            )
+        summary.add(status, domain)
+
+
+@contextmanager
+def progress(total: int | None, done: int) -> Iterator[Callable[[int], None]]:
+    """A bar on a terminal, a line now and then elsewhere; takes the number of new rows."""
+    console = Console(stderr=True)
+    columns = TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
+    said, begun, first = time.monotonic(), time.monotonic(), done
+
+    def advance(rows: int) -> None:
+        nonlocal done, said
+        done += rows
+        bar.update(task, completed=done)
+        now = time.monotonic()
+        if not console.is_terminal and now - said > SAY_EVERY:
+            rate, said = (done - first) / (now - begun), now
+            left = "" if total is None else f" of {total:,}, {(total - done) / rate / 60:.0f} min left"
+            say(f"{done:,}{left}, {rate:.1f} a second")
+
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total, completed=done)
+        yield advance
+
+
+class Rate(ProgressColumn):
+    """Rows a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s")
+
+
+def conclude(summary: Summary, strict: bool) -> int:
+    counts = summary.statuses
+    said = [f"{counts['ok']} of {counts.total()} molecules predicted"]
     said += [f"{n} {status}" for status, n in counts.items() if status != "ok"]
-    outside = sum(row.domain == "outside" for row in table)
-    said += [f"{outside} outside of what the model knows"] if outside else []
+    said += [f"{summary.outside} outside of what the model knows"] if summary.outside else []
     say(", ".join(said))
-    return NOT_ALL_OK if config.strict and counts["ok"] < len(table) else 0
-
-
-def predict_all(predictor: Predictor, entries: Sequence[Entry], options: Options) -> list[Row]:
-    columns = TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        return list(progress.track(predictor.stream(entries, options), total=len(entries), description=""))
+    return NOT_ALL_OK if strict and counts["ok"] < counts.total() else 0
 
 
 def output_format(config: PredictConfig) -> Format:

@@ -76,11 +76,13 @@ class MeasureConfig:
 class PredictConfig:
     """Predict properties of molecules, with intervals, and whether the model knows molecules of their kind.
 
-    One row per molecule, whatever happens: status says why a row has no number.
+    One row per molecule, whatever happens: status says why a row has no number. Files are streamed; with --out FILE
+    --resume a call goes on where an earlier one was broken off, however that ended.
     """
 
     input: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT ...", help_behavior_hint="(default: -)")] = ()
-    """SMILES, or .smi, .txt, .csv, .sdf, .xyz or .extxyz files; - or nothing reads SMILES from standard input."""
+    """SMILES, or .smi, .txt, .csv, .sdf, .xyz or .extxyz files, packed (.gz) or not; - or nothing reads SMILES from
+    standard input."""
     checkpoint: str = "qm9-mmff"
     """A model that comes with molaugerino (qm9-mmff for SMILES; qm9-dft for DFT geometries; xtb9: gap, homo, lumo,
     atomisation energy and dipole by GFN2-xTB), the folder of a trained one, or latest, the newest finished run
@@ -100,8 +102,10 @@ class PredictConfig:
     """The conformer of lowest energy, or their average at 298.15 K."""
     level: float = 0.9
     """How often the interval should hold the true value."""
-    jobs: int = 1
-    """Processes that make geometries."""
+    jobs: Annotated[int | None, optional("N", "one per core; none for a few molecules")] = None
+    """Processes that make geometries, and outlive molecules that hang or crash them."""
+    timeout: int = 30
+    """Seconds that each conformer may take."""
     column: str = "smiles"
     """Column of a .csv file that holds the SMILES (upper or lower case)."""
     format: Annotated[
@@ -110,11 +114,17 @@ class PredictConfig:
     ] = None
     """How to print; parquet needs the extra [parquet]."""
     out: Annotated[Path | None, optional("FILE", "print")] = None
-    """File to write instead of printing."""
+    """File to write instead of printing. Until it is finished its rows are kept in FILE.parts."""
+    resume: bool = False
+    """Go on with the rows in FILE.parts; start where there are none; leave a finished file alone."""
     plot: Annotated[Path | None, optional("FILE", "none")] = None
     """Picture of the molecules with their values, .png or .svg."""
     strict: bool = False
     """Exit with an error where any row has no number."""
+
+    def __post_init__(self) -> None:
+        if self.resume and (self.out is None or self.plot is not None):
+            raise UserError("--resume goes on with the file of --out, without --plot")
 
 
 @dataclass(frozen=True)

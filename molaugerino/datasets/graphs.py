@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from molaugerino.datasets.molecules import MoleculeSet
@@ -35,14 +37,20 @@ def graph_keys(molecules: MoleculeSet) -> np.ndarray:
 
 def bonded_pairs(molecules: MoleculeSet) -> np.ndarray:
     """(bonds, 2) rows of atoms nearer than the sum of their covalent radii and a tolerance."""
-    from rdkit.Chem import GetPeriodicTable
-
-    table = GetPeriodicTable()
-    radii = np.array([0.0] + [table.GetRcovalent(z) for z in range(1, 119)])[molecules.atomic_numbers]
+    radii = covalent_radii()[molecules.atomic_numbers]
     pairs = molecules.close_pairs(2 * radii.max() + TOLERANCE)
     i, j = pairs.T
     distance = np.linalg.norm(molecules.positions[i] - molecules.positions[j], axis=1)
     return pairs[distance < radii[i] + radii[j] + TOLERANCE]
+
+
+@cache
+def covalent_radii() -> np.ndarray:
+    """(119,) by atomic number, in angstrom; 0 for none."""
+    from rdkit.Chem import GetPeriodicTable
+
+    table = GetPeriodicTable()
+    return np.array([0.0] + [table.GetRcovalent(z) for z in range(1, 119)])
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

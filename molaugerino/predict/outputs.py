@@ -6,32 +6,54 @@ import csv
 import io
 import json
 import math
-from typing import Literal
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
 
 from molaugerino.errors import UserError
-from molaugerino.predict.table import Row, Table
+from molaugerino.predict.table import Layout, Row, Table
 
 Format = Literal["table", "csv", "json", "parquet"]
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
+Records = Iterable[dict[str, Any]]
+ROW_GROUP = 10_000  # rows of a parquet file that are written together
 WIDE = 3  # columns beyond which a table for the eye has a block per molecule
 
 
 def render(table: Table, form: Format) -> str | bytes:
-    """The table in one of the forms.
+    """The table in one of the forms: bytes for parquet, text else."""
+    if form == "table":
+        return _in_blocks(table) if len(table.layout.targets) > WIDE else _in_lines(table)
+    out = io.BytesIO()
+    write(out, form, table.layout, table.kept, table.records())
+    return out.getvalue() if form == "parquet" else out.getvalue().decode()
+
+
+def write(file: io.BufferedIOBase, form: Format, layout: Layout, kept: Sequence[str], records: Records) -> None:
+    """Records, as they come, in one of the forms that files have.
 
     csv: nan where there is no number. json: a list of objects, null where there is none. parquet: needs pyarrow.
     """
-    if form == "json":
-        return json.dumps(table.records(), indent=1) + "\n"
-    if form == "csv":
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(table.header)
-        writer.writerows(["nan" if v is None else v for v in record.values()] for record in table.records())
-        return out.getvalue()
+    header = layout.header(kept)
     if form == "parquet":
-        return _parquet(table)
-    return _in_blocks(table) if len(table.targets) > WIDE else _in_lines(table)
+        _write_parquet(file, layout, header, records)
+        return
+    text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")  # type: ignore[type-var]
+    if form == "csv":
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([_cell(record.get(name, "")) for name in header] for record in records)
+    else:
+        text.write("[")
+        for k, record in enumerate(records):
+            text.write((",\n " if k else "\n ") + json.dumps({name: record.get(name, "") for name in header}))
+        text.write("\n]\n")
+    text.detach()  # flushes it
+
+
+def _cell(value: Any) -> Any:
+    return "nan" if value is None else value
 
 
 def need_parquet() -> None:
@@ -42,32 +64,51 @@ def need_parquet() -> None:
         raise UserError("a .parquet file needs pyarrow; install it with: pip install 'molaugerino[parquet]'") from None
 
 
-def _parquet(table: Table) -> bytes:
+def _write_parquet(file: io.BufferedIOBase, layout: Layout, header: Sequence[str], records: Records) -> None:
     import pyarrow
     import pyarrow.parquet
 
-    records, numbers = table.records(), table.numbers
-    columns = {
-        name: pyarrow.array([r[name] for r in records], pyarrow.float64() if name in numbers else pyarrow.string())
-        for name in table.header
-    }
-    methods = {t.titled(): t.method for t in table.targets}
-    about = {"methods": json.dumps(methods), "level": json.dumps(table.level)}
-    out = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(columns).replace_schema_metadata(about), out)
-    return out.getvalue()
+    types = [pyarrow.float64() if name in layout.numbers else pyarrow.string() for name in header]
+    about = {"methods": json.dumps(layout.methods), "level": json.dumps(layout.level)}
+    schema = pyarrow.schema([*zip(header, types, strict=True)], metadata=about)
+    source = iter(records)
+    with pyarrow.parquet.ParquetWriter(file, schema) as writer:
+        while group := list(islice(source, ROW_GROUP)):
+            columns = [pyarrow.array([r.get(n, "") for r in group], t) for n, t in zip(header, types, strict=True)]
+            writer.write_table(pyarrow.Table.from_arrays(columns, schema=schema))
+
+
+def read_columns(path: Path, form: Format, names: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Columns of text of a file that `write` made, from the first row on.
+
+    Raises:
+        UserError: where another program made it.
+    """
+    try:
+        if form == "parquet":
+            import pyarrow.parquet
+
+            for group in pyarrow.parquet.ParquetFile(path).iter_batches(columns=[*names]):
+                yield from zip(*(group[name].to_pylist() for name in names), strict=True)
+        elif form == "csv":
+            with path.open(encoding="utf-8", newline="") as file:
+                yield from (tuple(record[name] for name in names) for record in csv.DictReader(file))
+        else:
+            yield from (tuple(record[name] for name in names) for record in json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise UserError(f"{path} is no finished table of predictions ({error}); choose another --out") from None
 
 
 def _in_lines(table: Table) -> str:
     """A line per molecule."""
     header = ["input", "smiles"]
-    for target in table.targets:
+    for target in table.layout.targets:
         method = f" {target.method}" if target.method else ""
-        header += [f"{target.titled()}{method}", f"{table.level:.0%} interval"]
+        header += [f"{target.titled()}{method}", f"{table.layout.level:.0%} interval"]
     lines = [[*header, "domain", "status", "reason"]]
     for row in table:
         cells = [row.input, row.smiles]
-        for target in table.targets:
+        for target in table.layout.targets:
             cells += [number(row.values[target.channel]), interval(row, target.channel)]
         lines.append([*cells, row.domain, row.status, row.reason])
     return _aligned(lines)
@@ -82,8 +123,8 @@ def _in_blocks(table: Table) -> str:
         about += [f"{row.isomers} isomers"] if row.isomers > 1 else []
         about += [row.reason] if row.reason else []
         title = "  ".join([_printable(row.input), *map(_printable, filter(None, about))])
-        lines = [["", "target", "value", f"{table.level:.0%} interval", "orientation sd", "unit", "method"]]
-        for target in table.targets:
+        lines = [["", "target", "value", f"{table.layout.level:.0%} interval", "orientation sd", "unit", "method"]]
+        for target in table.layout.targets:
             k = target.channel
             spread = number(row.orientation_sd[k])
             lines.append(["", target.name, number(row.values[k]), interval(row, k), spread, target.unit, target.method])

@@ -39,7 +39,7 @@ def plot(table: Table, suffix: str) -> bytes:
     png = suffix.lower() == ".png"
     canvas = (rdMolDraw2D.MolDraw2DCairo if png else rdMolDraw2D.MolDraw2DSVG)(*size, *PANEL)
     options: Any = canvas.drawOptions()
-    options.legendFraction = 0.08 * (2 + min(len(table.targets), LINES))
+    options.legendFraction = 0.08 * (2 + min(len(table.layout.targets), LINES))
     options.legendFontSize = 14
     canvas.DrawMolecules(mols, legends=[_legend(row, table) for row in rows])
     canvas.FinishDrawing()
@@ -49,7 +49,7 @@ def plot(table: Table, suffix: str) -> bytes:
 
 def _legend(row: Row, table: Table) -> str:
     lines = [row.input if len(row.input) < 40 else row.input[:37] + "..."]
-    for target in table.targets[:LINES]:
+    for target in table.layout.targets[:LINES]:
         held = interval(row, target.channel)
         value = f"{target.name} {number(row.values[target.channel])} {target.unit}"
         lines.append(f"{value} ({held})" if held else value)

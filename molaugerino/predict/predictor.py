@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice, tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,9 +18,9 @@ from molaugerino.datasets import MoleculeSet, PackedData, channel_slices, in_fra
 from molaugerino.datasets.units import base_unit
 from molaugerino.errors import UserError
 from molaugerino.predict.entries import Entry, entries_of
-from molaugerino.predict.routes import OPEN, Geometry, Prepared, Route, Settings, prepare
-from molaugerino.predict.table import Column, DomainColumn, Row, Table
-from molaugerino.predict.workers import in_processes
+from molaugerino.predict.routes import OPEN, TIMEOUT, Geometry, Prepared, Route, Settings, given_up, prepare
+from molaugerino.predict.table import Column, DomainColumn, Layout, Row, Table
+from molaugerino.predict.workers import Workers
 from molaugerino.predict.xtb import has_xtb, need_xtb
 from molaugerino.training.calibration import LEVEL, calibration_of, model_answers
 from molaugerino.training.checkpoint import ModelCard, load_model
@@ -46,7 +47,9 @@ class Options:
         conformers: of each isomer.
         weights: of the conformers.
         level: of the intervals.
-        jobs: processes that make geometries.
+        jobs: processes that make geometries, and outlive molecules that hang or crash them; None makes them in this
+            one. A script that asks for processes runs under `if __name__ == "__main__":`.
+        timeout: seconds for each conformer asked for, after which a process gives up a molecule.
     """
 
     geometry: Route | None = None
@@ -54,16 +57,28 @@ class Options:
     conformers: int = 1
     weights: Weights = "lowest"
     level: float = LEVEL
-    jobs: int = 1
+    jobs: int | None = None
+    timeout: int = TIMEOUT
 
     def __post_init__(self) -> None:
-        for name, most in (("isomers", MOST_ISOMERS), ("conformers", MOST_CONFORMERS), ("jobs", 1024)):
-            if not 1 <= getattr(self, name) <= most:
-                raise UserError(f"--{name} must lie between 1 and {most}, got {getattr(self, name)}")
+        most = {"isomers": MOST_ISOMERS, "conformers": MOST_CONFORMERS, "jobs": 1024, "timeout": 86_400}
+        for name, limit in most.items():
+            value = getattr(self, name)
+            if value is not None and not 1 <= value <= limit:
+                raise UserError(f"--{name} must lie between 1 and {limit}, got {value}")
         if not 0 < self.level < 1:
             raise UserError(f"--level must lie between 0 and 1, as 0.9, got {self.level}")
         if self.geometry == "xtb":
             need_xtb()
+
+    @property
+    def limit(self) -> float:
+        """Seconds that a molecule may take."""
+        return float(self.timeout * self.isomers * self.conformers)
+
+    def workers(self) -> Workers:
+        """Processes that make geometries."""
+        return Workers(self.jobs or 1, self.limit, chunk=1 if self.geometry == "xtb" else 10)
 
 
 class Predictor:
@@ -206,19 +221,36 @@ class Predictor:
         """
         options = replace(options or Options(), **changes)
         rows = tuple(self.stream(entries_of(molecules), options))
-        return self.table(rows, options, targets)
+        return Table(rows, self.layout(options, targets))
 
-    def table(self, rows: Sequence[Row], options: Options, targets: Sequence[str] = ()) -> Table:
-        """The rows under their columns."""
+    def layout(self, options: Options, targets: Sequence[str] = ()) -> Layout:
+        """The columns of a table."""
         spreads = ["_isomer_sd"] if options.isomers > 1 else []
         spreads += ["_conformer_sd"] if options.conformers > 1 else []
-        return Table(tuple(rows), self.chosen(targets), options.level, tuple(spreads))
+        return Layout(self.chosen(targets), options.level, tuple(spreads))
 
-    def stream(self, entries: Iterable[Entry], options: Options) -> Iterator[Row]:
-        """The rows as they come, a chunk of molecules at a time."""
+    def stream(self, entries: Iterable[Entry], options: Options) -> Generator[Row]:
+        """The rows as they come, a chunk of molecules at a time; memory does not grow with their number."""
+        if options.jobs is None:
+            yield from self.rows(entries, options, partial(map, prepare))
+            return
+        with options.workers() as workers:
+            yield from self.rows(entries, options, partial(workers.map, prepare, given_up=given_up))
+
+    def rows(
+        self,
+        entries: Iterable[Entry],
+        options: Options,
+        prepared: Callable[[Iterable[tuple[Entry, Settings]]], Iterator[Prepared]],
+    ) -> Iterator[Row]:
+        """As `stream`, with geometries made by something else.
+
+        Args:
+            prepared: `prepare` mapped over entries and settings, in order.
+        """
         waiting, kept = tee(entries)
         jobs = ((entry, self._settings(entry, options)) for entry in waiting)
-        pairs = zip(kept, in_processes(prepare, jobs, options.jobs), strict=True)
+        pairs = zip(kept, prepared(jobs), strict=True)
         while chunk := list(islice(pairs, CHUNK)):
             yield from self._rows([entry for entry, _ in chunk], [made for _, made in chunk], options)
 
@@ -230,6 +262,7 @@ class Predictor:
             weights=options.weights,
             elements=tuple(self.card.elements),
             max_atoms=self.card.max_atoms,
+            timeout=options.timeout,
         )
 
     def _rows(self, entries: Sequence[Entry], prepared: Sequence[Prepared], options: Options) -> list[Row]:

@@ -14,11 +14,13 @@ from molaugerino.datasets.molecules import OVERLAP
 from molaugerino.predict.entries import Entry, Structure
 from molaugerino.predict.perceive import perceive
 from molaugerino.predict.smiles import Conformer, Status, Unpredictable, accepted, embed, isomers, parse
+from molaugerino.predict.workers import End
 from molaugerino.predict.xtb import relax
 
 Route = Literal["given", "mmff", "xtb"]
 KCAL_TO_EV = 0.0433641153
 KT = 0.0256925791  # eV, at 298.15 K
+TIMEOUT = 30  # seconds
 LARGER = 2  # times the atoms of the largest training molecule, beyond which there is no number
 OPEN = "open"  # added to the name of a route where stereochemistry was left open
 
@@ -34,6 +36,7 @@ class Settings:
         weights: "lowest" takes the conformer of lowest energy, "boltzmann" averages them at 298.15 K.
         elements: atomic numbers that the model has seen.
         max_atoms: of its training molecules.
+        timeout: seconds for each attempt to make a conformer.
     """
 
     route: Route
@@ -42,6 +45,7 @@ class Settings:
     weights: Literal["lowest", "boltzmann"]
     elements: tuple[int, ...]
     max_atoms: int
+    timeout: int = TIMEOUT
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,15 @@ def prepare(job: tuple[Entry, Settings]) -> Prepared:
         return Prepared(smiles, geometries=(geometry,), route=settings.route, note=note)
     except Unpredictable as error:
         return Prepared(smiles, error.status, error.reason)
+    except Exception as error:  # of RDKit, on a molecule nobody thought of: it costs its own row
+        return Prepared(smiles, "crashed", f"{type(error).__name__}: {error}")
+
+
+def given_up(job: tuple[Entry, Settings], end: End) -> Prepared:
+    """What becomes of an entry whose geometries took too long, or whose process died over them."""
+    if end == "timeout":
+        return Prepared("", "timeout", "its geometries took longer than --timeout allows")
+    return Prepared("", "crashed", "the process that made its geometries died")
 
 
 def _allowed(settings: Settings) -> tuple[tuple[int, ...], int]:
@@ -188,7 +201,7 @@ def _conformers(mol: Chem.Mol, settings: Settings, isomer: int) -> list[Geometry
     energies: list[float] = []
     for number in range(settings.conformers):
         try:
-            conformer = embed(mol, number=number)
+            conformer = embed(mol, settings.timeout, number)
             energy, positions = conformer.energy * KCAL_TO_EV, conformer.positions
             if settings.route == "xtb":
                 positions, energy = relax(conformer.atomic_numbers, positions)

@@ -26,6 +26,7 @@ from molaugerino.predict.smiles import Conformer, Unpredictable, embed, parse
 from molaugerino.predict.workers import in_processes
 
 CHUNK = 500  # molecules kept together on disk
+LIMIT = 120.0  # seconds for one molecule
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def molecules_of(molecules: MoleculeSet) -> Iterator[Given]:
 def with_mmff(
     molecules: MoleculeSet,
     work: Path,
-    jobs: int = 1,
+    jobs: int | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> tuple[MoleculeSet, Counter[str]]:
     """The molecules that get an MMFF94 geometry, with it and their isomeric SMILES, and why the others get none.
@@ -89,7 +90,7 @@ def with_mmff(
     Args:
         molecules: a set; its SMILES help where it has them.
         work: folder for what is done so far, from which an interrupted call goes on.
-        jobs: processes.
+        jobs: processes; None works in this one.
         report: called with molecules done and molecules in all.
     """
     total, made = len(molecules), []
@@ -102,7 +103,8 @@ def with_mmff(
     done = len(list(work.glob("*.npz")))
     for number in range(done):
         made += _read(work / f"{number:05d}.npz")
-    results = in_processes(remake, islice(molecules_of(molecules), len(made), None), jobs)
+    waiting = islice(molecules_of(molecules), len(made), None)
+    results = in_processes(remake, waiting, jobs, lambda _, end: Made("", None, end), LIMIT)
     while chunk := list(islice(results, CHUNK)):
         _write(work / f"{done:05d}.npz", chunk)
         done += 1

@@ -36,10 +36,12 @@ Status = Literal[
     "relax_failed",
     "too_large",
     "timeout",
+    "crashed",
 ]
 STATUSES: tuple[str, ...] = get_args(Status)
 
 MMFF_STEPS = 2000
+LONGEST = 10_000  # characters of a SMILES
 TRIES = 30  # of each way to embed a molecule
 
 
@@ -87,6 +89,8 @@ def parse(smiles: str, elements: Collection[int] | None = None, max_atoms: int |
     text = smiles.strip()
     if not text:
         raise Unpredictable("empty", "nothing on this line")
+    if len(text) > LONGEST:
+        raise Unpredictable("too_large", f"a SMILES of {len(text):,} characters; at most {LONGEST:,}")
     mol = None
     if text.isascii() and text.isprintable():  # RDKit may skip other characters, or stop at them
         with rdBase.BlockLogs():

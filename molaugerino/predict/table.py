@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, overload
 
 from molaugerino.predict.smiles import Status
@@ -61,24 +62,63 @@ class Column:
 
 
 PARTS = {"": "values", "_lo": "lo", "_hi": "hi", "_orientation_sd": "orientation_sd"}
+OWN = ("input", "smiles", "status", "reason", "domain")  # columns of every table
 SPREADS = {"_isomer_sd": "isomer_sd", "_conformer_sd": "conformer_sd"}
 
 
+DIGITS = 6  # after the point, of numbers in tables
+
+
 @dataclass(frozen=True)
-class Table:
-    """Rows in the order of the input.
+class Layout:
+    """What a table of predictions has in its columns.
 
     Attributes:
-        rows: one per molecule.
         targets: what is predicted.
         level: of the intervals.
         spreads: suffixes of the spreads that were asked for, of `SPREADS`.
     """
 
-    rows: tuple[Row, ...]
     targets: tuple[Column, ...]
     level: float
     spreads: tuple[str, ...] = ()
+
+    @cached_property
+    def numbers(self) -> dict[str, tuple[str, int]]:
+        """Title of every column of numbers: the rows' field it comes from, and the channel."""
+        parts = PARTS | {suffix: SPREADS[suffix] for suffix in self.spreads}
+        return {t.titled(suffix): (part, t.channel) for t in self.targets for suffix, part in parts.items()}
+
+    @cached_property
+    def methods(self) -> dict[str, str]:
+        """Level of theory of every target, by the title of its column."""
+        return {t.titled(): t.method for t in self.targets}
+
+    def kept(self, rows: Iterable[Row]) -> list[str]:
+        """Columns of the input's file, those that no column here is called like."""
+        own = {*OWN, *self.numbers}
+        return [name for name in dict.fromkeys(c for row in rows for c in row.columns) if name not in own]
+
+    def header(self, kept: Sequence[str]) -> list[str]:
+        """Titles of all columns, those of the input's file among them."""
+        return ["input", *kept, "smiles", *self.numbers, "domain", "status", "reason"]
+
+    def record(self, row: Row, kept: Sequence[str]) -> dict[str, Any]:
+        """A row under `header`, numbers to 6 decimals; None where there is none."""
+        found: dict[str, Any] = {"input": row.input, **{name: row.columns.get(name, "") for name in kept}}
+        found["smiles"] = row.smiles
+        for title, (part, channel) in self.numbers.items():
+            value = getattr(row, part)[channel]
+            found[title] = round(value, DIGITS) if math.isfinite(value) else None
+        return found | {"domain": row.domain, "status": row.status, "reason": row.reason}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows in the order of the input, one per molecule, and their layout."""
+
+    rows: tuple[Row, ...]
+    layout: Layout
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -97,32 +137,17 @@ class Table:
 
     @property
     def kept(self) -> list[str]:
-        """Columns of the input's file, those that no column here is called like."""
-        own = {"input", "smiles", "status", "reason", "domain", *self.numbers}
-        return [name for name in dict.fromkeys(c for row in self.rows for c in row.columns) if name not in own]
-
-    @property
-    def numbers(self) -> dict[str, tuple[str, int]]:
-        """Title of every column of numbers: the rows' field it comes from, and the channel."""
-        parts = PARTS | {suffix: SPREADS[suffix] for suffix in self.spreads}
-        return {t.titled(suffix): (part, t.channel) for t in self.targets for suffix, part in parts.items()}
+        """Columns of the input's file that the table has too."""
+        return self.layout.kept(self.rows)
 
     @property
     def header(self) -> list[str]:
-        return ["input", *self.kept, "smiles", *self.numbers, "domain", "status", "reason"]
+        return self.layout.header(self.kept)
 
     def records(self) -> list[dict[str, Any]]:
-        """One dictionary per row under `header`; None where there is no number."""
-        kept, numbers = self.kept, self.numbers
-        found = []
-        for row in self.rows:
-            record: dict[str, Any] = {"input": row.input, **{name: row.columns.get(name, "") for name in kept}}
-            record["smiles"] = row.smiles
-            for title, (part, channel) in numbers.items():
-                value = getattr(row, part)[channel]
-                record[title] = value if math.isfinite(value) else None
-            found.append(record | {"domain": row.domain, "status": row.status, "reason": row.reason})
-        return found
+        """One dictionary per row under `header`, numbers to 6 decimals; None where there is none."""
+        kept = self.kept
+        return [self.layout.record(row, kept) for row in self.rows]
 
     def to_pandas(self) -> Any:
         """A DataFrame under `header`, NaN where there is no number; `.attrs` holds methods and level.
@@ -132,7 +157,7 @@ class Table:
         import pandas
 
         frame = pandas.DataFrame(self.records(), columns=self.header)
-        for title in self.numbers:
+        for title in self.layout.numbers:
             frame[title] = frame[title].astype(float)
-        frame.attrs = {"methods": {t.titled(): t.method for t in self.targets}, "level": self.level}
+        frame.attrs = {"methods": self.layout.methods, "level": self.layout.level}
         return frame

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from molaugerino.datasets import MoleculeSet
-from molaugerino.datasets.graphs import bonded_pairs
+from molaugerino.datasets.graphs import bonded_pairs, covalent_radii
 
 DomainState = Literal["inside", "edge", "outside"]
 COMMON = 0.99  # share of unseen molecules of the training set's kind that are nearer than "edge"
@@ -95,13 +95,10 @@ def heavy_atoms(molecules: MoleculeSet) -> np.ndarray:
 
 def bond_ratios(molecules: MoleculeSet) -> np.ndarray:
     """(bonds,) lengths over sums of covalent radii, below 1.2."""
-    from rdkit.Chem import GetPeriodicTable
-
     pairs = bonded_pairs(molecules)
     if len(pairs) == 0:
         return np.zeros(0)
-    table = GetPeriodicTable()
-    radii = np.array([0.0] + [table.GetRcovalent(z) for z in range(1, 119)])[molecules.atomic_numbers]
+    radii = covalent_radii()[molecules.atomic_numbers]
     i, j = pairs.T
     ratios = np.linalg.norm(molecules.positions[i] - molecules.positions[j], axis=1) / (radii[i] + radii[j])
     return ratios[ratios < BONDED]

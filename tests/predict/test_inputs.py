@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pytest
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom
 
-from molaugerino.predict.inputs import read_inputs
+from molaugerino.errors import UserError
+from molaugerino.predict import inputs
+from molaugerino.predict.inputs import open_inputs, read_inputs
 
 WATER = "3\n{}\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
 
@@ -79,3 +83,42 @@ def test_an_empty_file(tmp_path):
     (tmp_path / "a.xyz").write_text("")
     (tmp_path / "a.sdf").write_text("")
     assert entries(tmp_path / "a.sdf") == entries(tmp_path / "a.xyz") == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "cp1252"])
+def test_encodings_of_names(tmp_path, encoding):
+    """Windows programs write marks, UTF-16 and cp1252; no name is lost."""
+    (tmp_path / "a.smi").write_bytes("CCO Äthanol € rein\nC Methan\n".encode(encoding))
+    assert [dict(e.columns)["name"] for e in entries(tmp_path / "a.smi")] == ["Äthanol € rein", "Methan"]
+
+
+def test_packed(tmp_path):
+    with gzip.open(tmp_path / "a.SMI.gz", "wt") as file:
+        file.write("CCO\nC\n")
+    assert [e.smiles for e in entries(tmp_path / "a.SMI.gz")] == ["CCO", "C"]
+    (tmp_path / "b.smi.gz").write_bytes(b"no archive")
+    with pytest.raises(UserError, match=r"cannot read .*b\.smi\.gz"):
+        entries(tmp_path / "b.smi.gz")
+
+
+def test_sources_are_counted_and_gone_through_again(tmp_path):
+    (tmp_path / "a.csv").write_text("smiles\nC\nCC\n")
+    (tmp_path / "a.xyz").write_text(WATER.format("") * 3)
+    sources = open_inputs(["CCO", str(tmp_path / "a.csv"), str(tmp_path / "a.xyz")], "smiles")
+    assert [source.total for source in sources] == [1, 2, 3]
+    for _ in range(2):
+        assert [len(list(source.entries())) for source in sources] == [1, 2, 3]
+
+
+def test_endless_lines_and_records_are_cut(tmp_path, monkeypatch):
+    """What is too long to be a molecule costs neither memory nor the next one."""
+    monkeypatch.setattr(inputs, "LONGEST_LINE", 1000)
+    monkeypatch.setattr(inputs, "LONGEST_RECORD", 50)
+    (tmp_path / "a.smi").write_text("C" * 5500 + "\nCCO\n")
+    assert [len(e.text) for e in entries(tmp_path / "a.smi")] == [1000, 3]
+    (tmp_path / "a.sdf").write_text("x\n" * 500 + "$$$$\n" + Chem.MolToMolBlock(Chem.MolFromSmiles("C")) + "$$$$\n")
+    assert [bool(e.fault) for e in entries(tmp_path / "a.sdf")] == [True, False]
+    (tmp_path / "a.xyz").write_text("300\n\n" + "H 0 0 0\n" * 300 + WATER.format(""))
+    assert [bool(e.fault) for e in entries(tmp_path / "a.xyz")] == [True, False]
+    (tmp_path / "a.csv").write_text("smiles,note\n" + 'C,"never\n' + "CC,x\n" * 100)
+    assert [e.text for e in entries(tmp_path / "a.csv")] == ["C"] + ["CC"] * 100

@@ -20,7 +20,7 @@ from molaugerino.predict.outputs import render
 from molaugerino.predict.plot import plot
 from molaugerino.predict.predictor import Predictor, packed
 from molaugerino.predict.routes import Geometry
-from molaugerino.predict.table import Column, Row, Table
+from molaugerino.predict.table import Column, Layout, Row, Table
 from molaugerino.training.ready import latest_run
 
 
@@ -137,7 +137,7 @@ class TestIntervals:
 
     def test_processes_change_nothing(self, calibrated):
         smiles = ["CCO", "xx", "CC(F)O", "c1ccccc1"]
-        alone, shared = (calibrated.predict(smiles, jobs=jobs).records() for jobs in (1, 2))
+        alone, shared = (calibrated.predict(smiles, jobs=jobs).records() for jobs in (None, 2))
         assert alone == shared
 
 
@@ -231,7 +231,7 @@ def row(text, canonical, status, reason, value, **columns):
 
 class TestWriting:
     ROWS = (row("CCO", "CCO", "ok", "", 1.5, name="drink"), row('b,"d', "", "bad_smiles", "why", math.nan, smiles="x"))
-    TABLE = Table(ROWS, (Column("gap", "eV", "B3LYP", 0),), 0.9)
+    TABLE = Table(ROWS, Layout((Column("gap", "eV", "B3LYP", 0),), 0.9))
 
     def test_json(self):
         first = {"input": "CCO", "name": "drink", "smiles": "CCO", "gap[eV]": 1.5, "gap_lo[eV]": 0.5, "gap_hi[eV]": 2.5}
@@ -273,7 +273,7 @@ class TestWriting:
         assert "nan" in lines[2]
 
     def test_many_targets_have_a_block_per_molecule(self):
-        table = Table(self.ROWS, tuple(Column(name, "eV", "B3LYP", 0) for name in "abcd"), 0.9)
+        table = Table(self.ROWS, Layout(tuple(Column(name, "eV", "B3LYP", 0) for name in "abcd"), 0.9))
         first, second = render(table, "table").split("\n\n")
         assert first.splitlines()[0] == "CCO  ok"
         assert [line.split()[0] for line in first.splitlines()[2:]] == list("abcd")

@@ -13,7 +13,7 @@ from molaugerino.datasets import open_data
 from molaugerino.errors import UserError
 from molaugerino.predict.entries import Entry, Structure, entries_of
 from molaugerino.predict.perceive import perceive
-from molaugerino.predict.routes import KT, Settings, _weights, prepare
+from molaugerino.predict.routes import KT, Settings, _weights, given_up, prepare
 from molaugerino.predict.smiles import embed, isomers, parse
 from molaugerino.predict.xtb import has_xtb, relax
 
@@ -178,3 +178,21 @@ class TestEntries:
     def test_other_objects(self, molecules, message):
         with pytest.raises(UserError, match=message):
             list(entries_of(molecules))
+
+
+class TestGivenUp:
+    def test_status_and_reason(self):
+        job = (Entry("CCO", smiles="CCO"), SETTINGS)
+        assert (given_up(job, "timeout").status, given_up(job, "crashed").status) == ("timeout", "crashed")
+        assert "--timeout" in given_up(job, "timeout").reason
+
+    def test_what_nobody_thought_of_costs_one_row(self, monkeypatch):
+        def broken(*_):
+            raise RuntimeError("odd")
+
+        monkeypatch.setattr("molaugerino.predict.routes.parse", broken)
+        made = prepare((Entry("CCO", smiles="CCO"), SETTINGS))
+        assert (made.status, made.reason, made.geometries) == ("crashed", "RuntimeError: odd", ())
+
+    def test_a_text_too_long_for_any_molecule(self):
+        assert prepare((Entry("x", smiles="C" * 10_001), SETTINGS)).status == "too_large"
