@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
@@ -26,7 +26,7 @@ from molaugerino.predict.inputs import open_inputs
 from molaugerino.predict.outputs import SUFFIXES, Format, need_parquet, read_columns, render
 from molaugerino.predict.parts import Parts
 from molaugerino.predict.predictor import CHUNK, Options, Predictor
-from molaugerino.predict.table import Layout, Table
+from molaugerino.predict.table import Layout, Row, Table
 from molaugerino.training.folder import RUNS
 from molaugerino.training.ready import DEFAULT, find_model
 from molaugerino.version import __version__
@@ -38,7 +38,11 @@ SAY_EVERY = 60  # seconds, where there is no terminal to draw a bar on
 
 @dataclass(frozen=True)
 class Job:
-    """What is asked for: molecules, gone through once, their number where it is known, and how to predict them."""
+    """What is asked for: molecules, gone through once, their number where it is known, and how to predict them.
+
+    Attributes:
+        folder: of the model, where a Ray cluster predicts; None where this computer does.
+    """
 
     predictor: Predictor
     entries: Iterator[Entry]
@@ -46,6 +50,15 @@ class Job:
     options: Options
     layout: Layout
     form: Format
+    folder: Path | None
+
+    def stream(self) -> Generator[Row]:
+        """The rows as they come."""
+        if self.folder is None:
+            return self.predictor.stream(self.entries, self.options)
+        from molaugerino.predict.on_ray import stream_on_ray  # only where it is asked for
+
+        return stream_on_ray(self.folder, self.entries, self.options)
 
 
 @dataclass
@@ -95,12 +108,15 @@ def job_of(config: PredictConfig) -> Job:
     sources = open_inputs(config.input, config.column)
     totals = [source.total for source in sources if source.total is not None]
     total = sum(totals) if len(totals) == len(sources) else None
-    jobs = config.jobs or (None if total is not None and total <= FEW else len(os.sched_getaffinity(0)))
+    jobs = config.jobs
+    if jobs is None and config.engine == "local" and (total is None or total > FEW):
+        jobs = len(os.sched_getaffinity(0))
     asked = {name: getattr(config, name) for name in ("geometry", "isomers", "conformers", "weights", "level")}
     options = Options(**asked, jobs=jobs, timeout=config.timeout)
     entries = chain.from_iterable(source.entries() for source in sources)
     told = warned(predictor, entries, options)
-    return Job(predictor, told, total, options, predictor.layout(options, config.target), form)
+    folder = find_model(config.checkpoint, RUNS, of_molecules=True) if config.engine == "ray" else None
+    return Job(predictor, told, total, options, predictor.layout(options, config.target), form, folder)
 
 
 def warned(predictor: Predictor, entries: Iterator[Entry], options: Options) -> Iterator[Entry]:
@@ -116,7 +132,7 @@ def warned(predictor: Predictor, entries: Iterator[Entry], options: Options) -> 
 
 def at_once(job: Job, config: PredictConfig) -> Summary:
     """A table that is held in memory."""
-    with progress(job.total, 0) as advance, closing(job.predictor.stream(job.entries, job.options)) as stream:
+    with progress(job.total, 0) as advance, closing(job.stream()) as stream:
         rows = []
         for row in stream:
             rows.append(row)
@@ -152,9 +168,8 @@ def in_pieces(job: Job, out: Path, config: PredictConfig) -> Summary:
         return summary
     done = ((r["input"], r["status"], r["domain"]) for r in parts.records())
     skip(job, done, summary, f"{parts.folder}:")
-    stream = job.predictor.stream(job.entries, job.options)
     try:
-        with progress(job.total, summary.statuses.total()) as advance, closing(stream):
+        with progress(job.total, summary.statuses.total()) as advance, closing(job.stream()) as stream:
             while chunk := list(islice(stream, CHUNK)):
                 parts.add(job.layout, chunk)
                 for row in chunk:

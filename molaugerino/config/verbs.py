@@ -106,6 +106,9 @@ class PredictConfig:
     """Processes that make geometries, and outlive molecules that hang or crash them."""
     timeout: int = 30
     """Seconds that each conformer may take."""
+    engine: Literal["local", "ray"] = "local"
+    """What predicts: processes on this computer, or the workers of a Ray cluster that is running (needs the extra
+    [ray]), of which --jobs takes so many, by default all."""
     column: str = "smiles"
     """Column of a .csv file that holds the SMILES (upper or lower case)."""
     format: Annotated[

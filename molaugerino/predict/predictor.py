@@ -76,9 +76,9 @@ class Options:
         """Seconds that a molecule may take."""
         return float(self.timeout * self.isomers * self.conformers)
 
-    def workers(self) -> Workers:
-        """Processes that make geometries."""
-        return Workers(self.jobs or 1, self.limit, chunk=1 if self.geometry == "xtb" else 10)
+    def workers(self, jobs: int) -> Workers:
+        """So many processes that make geometries."""
+        return Workers(jobs, self.limit, chunk=1 if self.geometry == "xtb" else 10)
 
 
 class Predictor:
@@ -234,7 +234,7 @@ class Predictor:
         if options.jobs is None:
             yield from self.rows(entries, options, partial(map, prepare))
             return
-        with options.workers() as workers:
+        with options.workers(options.jobs) as workers:
             yield from self.rows(entries, options, partial(workers.map, prepare, given_up=given_up))
 
     def rows(
