@@ -14,7 +14,6 @@ import torch
 
 from molaugerino.augment import Augmented
 from molaugerino.datasets import MoleculeSet, PackedData, channel_slices, in_frames, labels_of
-from molaugerino.datasets.units import base_unit
 from molaugerino.errors import UserError
 from molaugerino.predict.entries import Entry, entries_of
 from molaugerino.predict.routes import OPEN, Geometry, Prepared, Route, Settings, prepare
@@ -113,27 +112,24 @@ class Predictor:
             raise UserError(f"the model does not predict {', '.join(unknown)}; it predicts {', '.join(known)}")
         return tuple(c for name in names for c in self.columns[known[name]]) if names else self.columns
 
-    def calculator(self, target: str) -> ModelCalculator:
+    def calculator(self, energy: str | None = None, dipole: str | None = None) -> ModelCalculator:
         """The model as a calculator of ASE: `atoms.calc = predictor.calculator("u0")`.
 
-        E = h(z, r) in eV, F = - dE / dr in eV/angstrom. The models that come with the package know energies of
-        equilibrium geometries alone: forces away from a minimum are not validated.
+        E in eV, F = - dE / dr in eV/angstrom, dipole in e*angstrom. The models that come with the package know energies
+        of equilibrium geometries alone: forces away from a minimum are not validated. They know the length of a dipole,
+        not the vector.
 
         Args:
-            target: of the model's, the energy.
+            energy: of the model's targets, None for no energy and no forces.
+            dipole: of the model's targets, a dipole vector; None takes the only one, if there is one.
 
         Raises:
-            UserError: for a target that the model does not predict or that is no energy, and for a model of principal
-                frames, whose axes turn with the atoms.
+            UserError: for a target that the model does not predict, or that is no energy or no dipole vector; where
+                neither is asked for or found; and for a model of principal frames, whose axes turn with the atoms.
         """
-        from molaugerino.predict.calculator import ModelCalculator
+        from molaugerino.predict.calculator import make_calculator
 
-        (column, *others) = self.chosen([target])
-        if others or base_unit(column.unit) != "eV":
-            raise UserError(f"{target} is in {column.unit}; forces belong to an energy, such as u0")
-        if self.card.frames == "principal":
-            raise UserError("the model was trained in principal frames, which turn with the atoms; it gives no forces")
-        return ModelCalculator(self.augmented, self.card, column.channel, column.unit)
+        return make_calculator(self.augmented, self.card, self.chosen, energy, dipole)
 
     @property
     def _slices(self) -> list[slice]:
