@@ -15,6 +15,7 @@ import torch
 from molaugerino.augment import Augmented
 from molaugerino.datasets import MoleculeSet, PackedData, channel_slices, in_frames, labels_of
 from molaugerino.errors import UserError
+from molaugerino.predict.embed import Embedded, Embeddings, gathered, rows_of
 from molaugerino.predict.entries import Entry, entries_of
 from molaugerino.predict.routes import OPEN, Geometry, Prepared, Route, Settings, prepare
 from molaugerino.predict.table import Column, DomainColumn, Row, Table
@@ -203,6 +204,67 @@ class Predictor:
         options = replace(options or Options(), **changes)
         rows = tuple(self.stream(entries_of(molecules), options))
         return self.table(rows, options, targets)
+
+    def annotate(self, graphs: Any, options: Options | None = None, targets: Sequence[str] = (), **changes: Any) -> Any:
+        """Graphs of torch_geometric with their predictions on them, at the positions that they have.
+
+        Args:
+            graphs: Data with `z` and `pos` in angstrom, a Batch of them, or several.
+            options: how to predict; the geometry is the given one.
+            targets: the model's targets to put there, all of them for none.
+            changes: single options by name.
+
+        Returns:
+            The same kind, of copies that share their tensors, everything kept and these added, channels those of
+            `chosen(targets)`: `y_hat` (1, channels) predictions in the targets' units, `y_lo` and `y_hi` the ends of
+            the intervals, all NaN where there is no number; `status`, `reason` and `domain`, as of a `Row`. In a Batch
+            tensors are (graphs, channels), texts lists.
+
+        Raises:
+            UserError: for anything else, unknown targets, or options out of range.
+        """
+        from molaugerino.predict.graphs import annotated, data_of
+
+        singles = data_of(graphs)
+        return annotated(graphs, singles, self.predict(singles, options, targets, **(changes | {"geometry": "given"})))
+
+    def embed(self, molecules: Any, options: Options | None = None, **changes: Any) -> Embeddings:
+        """The last hidden layer of the network for each molecule: vectors to compare, cluster or learn from.
+
+        Averaged over the atoms, over the orientations that the values are averaged over, and over the conformers and
+        isomers of a molecule.
+
+        Args:
+            molecules: as for `predict`.
+            options: how geometries are made; the level is not used.
+            changes: single options by name.
+
+        Raises:
+            UserError: for objects of other kinds, or options out of range.
+        """
+        return gathered(self.embedded(entries_of(molecules), replace(options or Options(), **changes)), self.width)
+
+    @property
+    def width(self) -> int:
+        """Of a latent vector."""
+        readout: Any = self.augmented.model.readout
+        return int(readout.mlp[-1].in_features)
+
+    def embedded(self, entries: Iterable[Entry], options: Options) -> Iterator[Embedded]:
+        """The latent vectors as they come, a chunk of molecules at a time."""
+        waiting, kept = tee(entries)
+        jobs = ((entry, self._settings(entry, options)) for entry in waiting)
+        pairs = zip(kept, in_processes(prepare, jobs, options.jobs), strict=True)
+        while chunk := list(islice(pairs, CHUNK)):
+            yield from rows_of(chunk, self._hidden([p.geometries for _, p in chunk if p.status == "ok"]))
+
+    def _hidden(self, parts: Sequence[Sequence[Geometry]]) -> np.ndarray:
+        """(molecules, width), NaN where the model gives no finite value."""
+        if not parts:
+            return np.empty((0, self.width), np.float32)
+        answered, _ = self.averaged(packed([g for geometries in parts for g in geometries]), parts)
+        known = torch.isfinite(answered.values).all(1, keepdim=True)
+        return torch.where(known, answered.hidden, torch.nan).numpy()
 
     def table(self, rows: Sequence[Row], options: Options, targets: Sequence[str] = ()) -> Table:
         """The rows under their columns."""
