@@ -73,6 +73,13 @@ def check_file(path: Path) -> None:
     make_folder(path.parent)
 
 
+def check_new_file(path: Path) -> None:
+    """`check_file`, and raise where a file is there already."""
+    check_file(path)
+    if os.path.isfile(path):
+        raise UserError(f"{path} exists already; remove it, or choose another place with --out")
+
+
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 

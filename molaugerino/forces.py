@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from molaugerino.errors import UserError
+from molaugerino.groups import Affine
 from molaugerino.spaces import Molecules
 
 
@@ -25,7 +26,7 @@ class EnergyAndForces(NamedTuple):
     forces: Tensor
 
 
-def energy_and_forces(model: nn.Module, x: Any, channel: int = 0) -> EnergyAndForces:
+def energy_and_forces(model: nn.Module, x: Any, channel: int = 0, elements: Affine | None = None) -> EnergyAndForces:
     """F_a = - dE / dr_a,   E = h(x)[channel]   (h an `Augmented` or any network).
 
     The gradient runs through the transformations: of h(x) = mean_j f(g_j x) it is the mean of the forces at the
@@ -47,18 +48,19 @@ def energy_and_forces(model: nn.Module, x: Any, channel: int = 0) -> EnergyAndFo
         model: gives (molecules, channels).
         x: `Molecules`, or a graph or batch of graphs of torch_geometric.
         channel: of the output, the energy.
+        elements: the g_j of an `Augmented`, None for its own.
 
     Raises:
         UserError: for another channel than the model has, for one that does not depend on the positions, and for
             eval_copies="auto", where the number of copies, and with it the energy, jumps between neighbouring
             geometries.
     """
-    if getattr(model, "eval_copies", None) == "auto" and not model.training:
+    if elements is None and getattr(model, "eval_copies", None) == "auto" and not model.training:
         raise UserError('eval_copies="auto" gives energies that jump; for forces give a number of copies or a set')
     differentiable = torch.is_grad_enabled()
     pos = x.pos if differentiable and x.pos.requires_grad else x.pos.detach().requires_grad_()
     with torch.enable_grad():
-        y = model(_at(x, pos))
+        y = model(_at(x, pos)) if elements is None else model(_at(x, pos), elements)
         if y.dim() != 2 or not 0 <= channel < y.shape[1]:
             raise UserError(f"`channel` must be one of (molecules, channels) {tuple(y.shape)}, got {channel}")
         energy = y[:, channel]

@@ -14,7 +14,9 @@ from molaugerino.config import (
     BenchmarkConfig,
     DataConfig,
     DiscoverConfig,
+    EmbedConfig,
     EvaluateConfig,
+    ExportConfig,
     ImageConfig,
     MeasureConfig,
     PredictConfig,
@@ -30,6 +32,8 @@ VERBS: dict[str, Any] = {
     "discover": DiscoverConfig,
     "measure": MeasureConfig,
     "predict": PredictConfig,
+    "embed": EmbedConfig,
+    "export": ExportConfig,
     "data": DataConfig,
     "benchmark": BenchmarkConfig,
 }
@@ -37,6 +41,8 @@ LENGTHS = ("--minutes", "--epochs", "--steps")  # one on the command line replac
 DESCRIPTION = """Molecular properties from networks that learn their symmetry from training data.
 
   molaugerino predict CCO c1ccccc1       predict with the model that comes with molaugerino
+  molaugerino embed CCO --out h.npz      latent vectors of molecules
+  molaugerino export NAME --out M.pt2    a trained model as a file that torch reads without molaugerino
   molaugerino train                      train on the embedded data set, a few minutes on two cores
   molaugerino train --task rotmnist      train on images; train --task rotmnist --help lists the tasks
   molaugerino evaluate runs/NAME         its law and test errors

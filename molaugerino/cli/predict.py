@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import chain, islice
@@ -105,18 +105,28 @@ def job_of(config: PredictConfig) -> Job:
     for out in filter(None, (config.out, config.plot)):
         check_file(out)
     predictor = Predictor.from_pretrained(config.checkpoint)
-    sources = open_inputs(config.input, config.column)
-    totals = [source.total for source in sources if source.total is not None]
-    total = sum(totals) if len(totals) == len(sources) else None
-    jobs = config.jobs
-    if jobs is None and config.engine == "local" and (total is None or total > FEW):
-        jobs = len(os.sched_getaffinity(0))
+    entries, total = molecules(config.input, config.column)
+    jobs = processes(config.jobs, total) if config.engine == "local" else config.jobs
     asked = {name: getattr(config, name) for name in ("geometry", "isomers", "conformers", "weights", "level")}
     options = Options(**asked, jobs=jobs, timeout=config.timeout)
-    entries = chain.from_iterable(source.entries() for source in sources)
     told = warned(predictor, entries, options)
     folder = find_model(config.checkpoint, RUNS, of_molecules=True) if config.engine == "ray" else None
     return Job(predictor, told, total, options, predictor.layout(options, config.target), form, folder)
+
+
+def molecules(inputs: Sequence[str], column: str) -> tuple[Iterator[Entry], int | None]:
+    """What is asked for, one after the other, and how many they are where that is known."""
+    sources = open_inputs(inputs, column)
+    totals = [source.total for source in sources if source.total is not None]
+    entries = chain.from_iterable(source.entries() for source in sources)
+    return entries, sum(totals) if len(totals) == len(sources) else None
+
+
+def processes(jobs: int | None, total: int | None) -> int | None:
+    """So many as asked for; else one per core, none for a few molecules."""
+    if jobs is None and (total is None or total > FEW):
+        return len(os.sched_getaffinity(0))
+    return jobs
 
 
 def warned(predictor: Predictor, entries: Iterator[Entry], options: Options) -> Iterator[Entry]:
@@ -132,7 +142,7 @@ def warned(predictor: Predictor, entries: Iterator[Entry], options: Options) -> 
 
 def at_once(job: Job, config: PredictConfig) -> Summary:
     """A table that is held in memory."""
-    with progress(job.total, 0) as advance, closing(job.stream()) as stream:
+    with progress(job.total) as advance, closing(job.stream()) as stream:
         rows = []
         for row in stream:
             rows.append(row)
@@ -205,10 +215,10 @@ def skip(job: Job, rows: Iterator[tuple[str, ...]], summary: Summary, where: str
 
 
 @contextmanager
-def progress(total: int | None, done: int) -> Iterator[Callable[[int], None]]:
+def progress(total: int | None, done: int = 0, what: str = "predicting") -> Iterator[Callable[[int], None]]:
     """A bar on a terminal, a line now and then elsewhere; takes the number of new rows."""
     console = Console(stderr=True)
-    columns = TextColumn("predicting"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
     said, begun, first = time.monotonic(), time.monotonic(), done
 
     def advance(rows: int) -> None:
@@ -222,7 +232,7 @@ def progress(total: int | None, done: int) -> Iterator[Callable[[int], None]]:
             say(f"{done:,}{left}, {rate:.1f} a second")
 
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=total, completed=done)
+        task = bar.add_task(what, total=total, completed=done)
         yield advance
 
 

@@ -130,6 +130,56 @@ class PredictConfig:
             raise UserError("--resume goes on with the file of --out, without --plot")
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig:
+    """Latent vectors of molecules, the last hidden layer of a trained network, to compare, cluster or learn from.
+
+    Averaged over atoms, orientations, conformers and isomers, as predictions are. One row per molecule, whatever
+    happens: status says why a row has no vector.
+    """
+
+    input: Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT ...", help_behavior_hint="(default: -)")] = ()
+    """As for predict: SMILES, files, or - for SMILES from standard input."""
+    out: Annotated[Path, arg(metavar="FILE")]
+    """File to write: .csv or .parquet (the extra [parquet]) with columns h0, h1, ..., or .npz with one array h."""
+    checkpoint: str = "qm9-mmff"
+    """As for predict: a model that comes with molaugerino, the folder of a trained one, or latest."""
+    geometry: Annotated[
+        Literal["given", "mmff", "xtb"] | None, optional("{given,mmff,xtb}", "what the model was trained on")
+    ] = None
+    """As for predict: positions to embed at."""
+    isomers: int = 4
+    """As for predict: of a SMILES that leaves stereochemistry open, at most so many are averaged."""
+    conformers: int = 1
+    """Conformers made of each isomer."""
+    weights: Literal["lowest", "boltzmann"] = "lowest"
+    """The conformer of lowest energy, or their average at 298.15 K."""
+    jobs: Annotated[int | None, optional("N", "one per core; none for a few molecules")] = None
+    """As for predict: processes that make geometries."""
+    timeout: int = 30
+    """Seconds that each conformer may take."""
+    column: str = "smiles"
+    """Column of a .csv file that holds the SMILES (upper or lower case)."""
+    strict: bool = False
+    """Exit with an error where any row has no vector."""
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Write a trained model of molecules as one file that torch reads without molaugerino: a torch.export program.
+
+    (atomic numbers, positions) of padded molecules -> the averaged predictions in their units. The file is read again
+    and compared with the model before it is kept.
+    """
+
+    model: Annotated[Positional[str], arg(metavar="NAME|DIR")]
+    """Folder of a trained model, a model that comes with molaugerino, or latest."""
+    out: Annotated[Path, arg(metavar="FILE.pt2")]
+    """File to write."""
+    data: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: xtb9)")] = ()
+    """As for train: molecules to compare the file and the model on."""
+
+
 @dataclass(frozen=True)
 class DataConfig:
     """Prepare a data set, once: fetch a public one, or make MMFF94 geometries for one of your own.

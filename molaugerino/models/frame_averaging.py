@@ -44,10 +44,10 @@ class FrameAveraging(nn.Module):
 
     def forward(self, x: Any) -> Float[Tensor, "molecules channels"]:
         x = as_padded(x)
-        g = principal_frames(x.pos, x.mask).reshape(len(FLIPS) * len(x.z))  # copy-major
+        g = principal_frames(x.pos, x.mask).reshape(len(FLIPS) * x.z.shape[0])  # copy-major
         y = self.network(Padded().act(g, Padded().tile(x, len(FLIPS))))
         back = output_action(self.readout.targets).act(g.inverse(), y, None)
-        return back.reshape(len(FLIPS), len(x.z), -1).mean(0)
+        return back.reshape(len(FLIPS), x.z.shape[0], -1).mean(0)
 
 
 @full_precision
@@ -59,7 +59,7 @@ def principal_frames(pos: Float[Tensor, "molecules n 3"], mask: Bool[Tensor, "mo
     axes = eigenvectors(left.mT @ left)
     signs = axes.new_tensor(FLIPS)
     third = signs.prod(1, keepdim=True) * torch.linalg.det(axes.detach()).sign()[:, None, None]  # (molecules, 4, 1)
-    flips = torch.cat([signs.expand(len(pos), -1, -1), third], -1).transpose(0, 1)  # (4, molecules, 3)
+    flips = torch.cat([signs.expand(pos.shape[0], -1, -1), third], -1).transpose(0, 1)  # (4, molecules, 3)
     rotation = flips.unsqueeze(-1) * axes.mT
     return Affine(rotation, -(rotation @ centre.unsqueeze(-1)).squeeze(-1)).to(pos.dtype)
 

@@ -121,7 +121,7 @@ class VectorTransformer(nn.Module):
         pairs = pairs_of(x, self.cutoff)
         unit = (pairs.arrow / pairs.distance.unsqueeze(-1)).mT.unsqueeze(1)  # (b, 1, n, 3, n)
         seen = self.pairs(self.radial(pairs.distance)).permute(0, 3, 1, 2)
-        seen = seen.reshape(len(seen), *self.seen, *seen.shape[-2:])
+        seen = seen.reshape(seen.shape[0], *self.seen, *seen.shape[-2:])
         bias, turned, passed = seen.unbind(1)  # (b, depth, heads, n, n) each
         fading = pairs.weight[:, None, None]
         layers = zip(*(each.unbind(1) for each in (bias, turned * fading, passed * fading)), strict=True)

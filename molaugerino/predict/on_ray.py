@@ -5,7 +5,8 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Generator, Iterable, Iterator
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 from molaugerino.errors import UserError
 from molaugerino.predict.entries import Entry
 from molaugerino.predict.predictor import CHUNK, Options, Predictor
-from molaugerino.predict.routes import given_up, prepare
 from molaugerino.predict.table import Row
 
 
@@ -78,8 +78,8 @@ class _OnChunks:
             for name, content in files.items():
                 (Path(scratch) / name).write_bytes(content)
             self.predictor = Predictor.from_pretrained(scratch)
-        self.options = options
-        self.prepared = partial(options.workers(1).map, prepare, given_up=given_up)
+        self.options = replace(options, jobs=1)
+        self.prepared = ExitStack().enter_context(self.options.preparing())
 
     def __call__(self, item: dict[str, Any]) -> dict[str, bytes]:
         entries = pickle.loads(item["entries"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice, tee
@@ -15,8 +16,8 @@ import torch
 
 from molaugerino.augment import Augmented
 from molaugerino.datasets import MoleculeSet, PackedData, channel_slices, in_frames, labels_of
-from molaugerino.datasets.units import base_unit
 from molaugerino.errors import UserError
+from molaugerino.predict.embed import Embedded, Embeddings, gathered, rows_of
 from molaugerino.predict.entries import Entry, entries_of
 from molaugerino.predict.routes import OPEN, TIMEOUT, Geometry, Prepared, Route, Settings, given_up, prepare
 from molaugerino.predict.table import Column, DomainColumn, Layout, Row, Table
@@ -35,6 +36,7 @@ CHUNK = 256  # molecules whose geometries are made before the network sees them
 MOST_ISOMERS, MOST_CONFORMERS = 64, 100
 
 Weights = Literal["lowest", "boltzmann"]
+Preparing = Callable[[Iterable[tuple[Entry, Settings]]], Iterator[Prepared]]  # `prepare`, mapped
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,14 @@ class Options:
         """Seconds that a molecule may take."""
         return float(self.timeout * self.isomers * self.conformers)
 
-    def workers(self, jobs: int) -> Workers:
-        """So many processes that make geometries."""
-        return Workers(jobs, self.limit, chunk=1 if self.geometry == "xtb" else 10)
+    @contextmanager
+    def preparing(self) -> Iterator[Preparing]:
+        """What makes geometries: processes, or this one."""
+        if self.jobs is None:
+            yield partial(map, prepare)
+            return
+        with Workers(self.jobs, self.limit, chunk=1 if self.geometry == "xtb" else 10) as workers:
+            yield partial(workers.map, prepare, given_up=given_up)
 
 
 class Predictor:
@@ -128,27 +135,24 @@ class Predictor:
             raise UserError(f"the model does not predict {', '.join(unknown)}; it predicts {', '.join(known)}")
         return tuple(c for name in names for c in self.columns[known[name]]) if names else self.columns
 
-    def calculator(self, target: str) -> ModelCalculator:
+    def calculator(self, energy: str | None = None, dipole: str | None = None) -> ModelCalculator:
         """The model as a calculator of ASE: `atoms.calc = predictor.calculator("u0")`.
 
-        E = h(z, r) in eV, F = - dE / dr in eV/angstrom. The models that come with the package know energies of
-        equilibrium geometries alone: forces away from a minimum are not validated.
+        E in eV, F = - dE / dr in eV/angstrom, dipole in e*angstrom. The models that come with the package know energies
+        of equilibrium geometries alone: forces away from a minimum are not validated. They know the length of a dipole,
+        not the vector.
 
         Args:
-            target: of the model's, the energy.
+            energy: of the model's targets, None for no energy and no forces.
+            dipole: of the model's targets, a dipole vector; None takes the only one, if there is one.
 
         Raises:
-            UserError: for a target that the model does not predict or that is no energy, and for a model of principal
-                frames, whose axes turn with the atoms.
+            UserError: for a target that the model does not predict, or that is no energy or no dipole vector; where
+                neither is asked for or found; and for a model of principal frames, whose axes turn with the atoms.
         """
-        from molaugerino.predict.calculator import ModelCalculator
+        from molaugerino.predict.calculator import make_calculator
 
-        (column, *others) = self.chosen([target])
-        if others or base_unit(column.unit) != "eV":
-            raise UserError(f"{target} is in {column.unit}; forces belong to an energy, such as u0")
-        if self.card.frames == "principal":
-            raise UserError("the model was trained in principal frames, which turn with the atoms; it gives no forces")
-        return ModelCalculator(self.augmented, self.card, column.channel, column.unit)
+        return make_calculator(self.augmented, self.card, self.chosen, energy, dipole)
 
     @property
     def _slices(self) -> list[slice]:
@@ -223,6 +227,51 @@ class Predictor:
         rows = tuple(self.stream(entries_of(molecules), options))
         return Table(rows, self.layout(options, targets))
 
+    def annotate(self, graphs: Any, options: Options | None = None, targets: Sequence[str] = (), **changes: Any) -> Any:
+        """Graphs of torch_geometric with their predictions on them, at the positions that they have.
+
+        Args:
+            graphs: Data with `z` and `pos` in angstrom, a Batch of them, or several.
+            options: how to predict; the geometry is the given one.
+            targets: the model's targets to put there, all of them for none.
+            changes: single options by name.
+
+        Returns:
+            The same kind, of copies that share their tensors, everything kept and these added, channels those of
+            `chosen(targets)`: `y_hat` (1, channels) predictions in the targets' units, `y_lo` and `y_hi` the ends of
+            the intervals, all NaN where there is no number; `status`, `reason` and `domain`, as of a `Row`. In a Batch
+            tensors are (graphs, channels), texts lists.
+
+        Raises:
+            UserError: for anything else, unknown targets, or options out of range.
+        """
+        from molaugerino.predict.graphs import annotated, data_of
+
+        singles = data_of(graphs)
+        return annotated(graphs, singles, self.predict(singles, options, targets, **(changes | {"geometry": "given"})))
+
+    def embed(self, molecules: Any, options: Options | None = None, **changes: Any) -> Embeddings:
+        """The last hidden layer of the network for each molecule: vectors to compare, cluster or learn from.
+
+        Averaged over the atoms, over the orientations that the values are averaged over, and over the conformers and
+        isomers of a molecule.
+
+        Args:
+            molecules: as for `predict`.
+            options: how geometries are made; the level is not used.
+            changes: single options by name.
+
+        Raises:
+            UserError: for objects of other kinds, or options out of range.
+        """
+        return gathered(self.embedded(entries_of(molecules), replace(options or Options(), **changes)), self.width)
+
+    @property
+    def width(self) -> int:
+        """Of a latent vector."""
+        readout: Any = self.augmented.model.readout
+        return int(readout.mlp[-1].in_features)
+
     def layout(self, options: Options, targets: Sequence[str] = ()) -> Layout:
         """The columns of a table."""
         spreads = ["_isomer_sd"] if options.isomers > 1 else []
@@ -231,28 +280,35 @@ class Predictor:
 
     def stream(self, entries: Iterable[Entry], options: Options) -> Generator[Row]:
         """The rows as they come, a chunk of molecules at a time; memory does not grow with their number."""
-        if options.jobs is None:
-            yield from self.rows(entries, options, partial(map, prepare))
-            return
-        with options.workers(options.jobs) as workers:
-            yield from self.rows(entries, options, partial(workers.map, prepare, given_up=given_up))
+        with options.preparing() as prepared:
+            yield from self.rows(entries, options, prepared)
 
-    def rows(
-        self,
-        entries: Iterable[Entry],
-        options: Options,
-        prepared: Callable[[Iterable[tuple[Entry, Settings]]], Iterator[Prepared]],
-    ) -> Iterator[Row]:
-        """As `stream`, with geometries made by something else.
-
-        Args:
-            prepared: `prepare` mapped over entries and settings, in order.
-        """
-        waiting, kept = tee(entries)
-        jobs = ((entry, self._settings(entry, options)) for entry in waiting)
-        pairs = zip(kept, prepared(jobs), strict=True)
-        while chunk := list(islice(pairs, CHUNK)):
+    def rows(self, entries: Iterable[Entry], options: Options, prepared: Preparing) -> Iterator[Row]:
+        """As `stream`, with geometries made by something that is there."""
+        for chunk in self._chunks(entries, options, prepared):
             yield from self._rows([entry for entry, _ in chunk], [made for _, made in chunk], options)
+
+    def embedded(self, entries: Iterable[Entry], options: Options) -> Generator[Embedded]:
+        """The latent vectors as they come."""
+        with options.preparing() as prepared:
+            for chunk in self._chunks(entries, options, prepared):
+                yield from rows_of(chunk, self._hidden([p.geometries for _, p in chunk if p.status == "ok"]))
+
+    def _chunks(
+        self, entries: Iterable[Entry], options: Options, prepared: Preparing
+    ) -> Iterator[list[tuple[Entry, Prepared]]]:
+        waiting, kept = tee(entries)
+        pairs = zip(kept, prepared((entry, self._settings(entry, options)) for entry in waiting), strict=True)
+        while chunk := list(islice(pairs, CHUNK)):
+            yield chunk
+
+    def _hidden(self, parts: Sequence[Sequence[Geometry]]) -> np.ndarray:
+        """(molecules, width), NaN where the model gives no finite value."""
+        if not parts:
+            return np.empty((0, self.width), np.float32)
+        answered, _ = self.averaged(packed([g for geometries in parts for g in geometries]), parts)
+        known = torch.isfinite(answered.values).all(1, keepdim=True)
+        return torch.where(known, answered.hidden, torch.nan).numpy()
 
     def _settings(self, entry: Entry, options: Options) -> Settings:
         return Settings(

@@ -43,7 +43,8 @@ class Vector:
         linear = g.linear if index is None else g.linear[index]
         if self.axial:
             linear = linear * torch.linalg.det(linear).sign()[..., None, None]
-        flat = value.reshape(len(value), -1, g.dim).to(linear.dtype)  # a model under autocast may answer in bfloat16
+        flat = value.reshape(value.shape[0], -1, g.dim)
+        flat = flat.to(linear.dtype)  # a model under autocast may answer in bfloat16
         return (flat @ linear.mT).reshape(value.shape)
 
 
@@ -93,7 +94,7 @@ class Tensor2:
         linear = g.linear if index is None else g.linear[index]
         sign = torch.linalg.det(linear).sign()[..., None, None] if self.axial else 1.0
         left, right = (sign * linear).unsqueeze(-3), linear.mT.unsqueeze(-3)
-        flat = value.reshape(len(value), -1, d, d).to(linear.dtype)  # a model under autocast may answer in bfloat16
+        flat = value.reshape(value.shape[0], -1, d, d).to(linear.dtype)  # a model under autocast may answer in bfloat16
         return (left @ flat @ right).reshape(value.shape)
 
 

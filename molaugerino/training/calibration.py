@@ -29,9 +29,14 @@ LEVEL = 0.9
 LATENT = 2000  # training molecules that span the latent space
 
 
+def is_single(card: ModelCard) -> bool:
+    """Whether a saved model answers by one pass at the identity, rather than by the average over its law."""
+    return card.augment == "none" or card.eval_copies == 1
+
+
 def model_answers(augmented: Augmented, card: ModelCard, data: PackedData, rows: np.ndarray) -> Answers:
     """What a saved model says of molecules in the frames that it was trained on: averaged over its own law."""
-    single = card.augment == "none" or card.eval_copies == 1
+    single = is_single(card)
     passes: Passes = "identity" if single else "own law"
     turns = single and card.frames != "principal" and not BACKBONES[card.model].symmetry.endswith("motions")
     return answers(augmented, data, rows, 1 if single else card.eval_copies, passes, turns)

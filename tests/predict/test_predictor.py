@@ -167,8 +167,8 @@ class TestReading:
         assert texts(inputs) == ["F", "CCO", "", "C", "O", "", "N", ""]
 
     def test_no_good_row_is_lost_to_a_stray_quote(self, tmp_path):
-        rows = [f"C{'C' * (k % 7)}" for k in range(3000)]
-        for place in (0, 1, 1500, 2999):
+        rows = [f"C{'C' * (k % 7)}" for k in range(400)]
+        for place in (0, 1, 200, 399):
             broken = [*rows[:place], '"C', *rows[place:]]
             (tmp_path / "x.csv").write_text("id,smiles\n" + "".join(f"{k},{s}\n" for k, s in enumerate(broken)))
             assert texts([str(tmp_path / "x.csv")]) == broken

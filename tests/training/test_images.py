@@ -167,9 +167,11 @@ class TestVerbs:
         assert find_model("latest", Path("runs")).name == "pictures"
         assert find_model("latest", Path("runs"), of_molecules=True).name == "molecules"
 
-    def test_a_model_of_images_does_not_predict_molecules(self, trained, capsys):
-        assert main(["predict", "CCO", "--checkpoint", str(trained.folder)]) == 2
-        assert "is a model of images" in capsys.readouterr().err
+    def test_a_model_of_images_does_not_know_molecules(self, trained, tmp_path, capsys):
+        name, out = str(trained.folder), ["--out", str(tmp_path / "m.pt2")]
+        for call in (["predict", "CCO", "--checkpoint", name], ["export", name, *out]):
+            assert main(call) == 2
+            assert "is a model of images" in capsys.readouterr().err
 
     @pytest.mark.parametrize(
         ("options", "message"),
