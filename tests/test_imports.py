@@ -40,6 +40,7 @@ LEVELS = {
     "discover_images": 6,
     "image_pictures": 6,
     "benchmark": 5,
+    "regressor": 6,
     "cli": 7,
 }
 # networks are built for targets, and say what they predict in their units

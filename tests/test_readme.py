@@ -15,7 +15,9 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=["predict", "other programs", "train and predict", "core", "layers"])
+@pytest.mark.parametrize(
+    "script", SCRIPTS, ids=["predict", "other programs", "train and predict", "regressor", "core", "layers"]
+)
 def test_python_runs(script, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert len(script.splitlines()) <= 20

@@ -23,7 +23,8 @@ def print_report(
     coverage: Sequence[dict[str, Any]] = (),
     evidence: ReadOut | None = None,
 ) -> None:
-    """The law, test errors, how often intervals held, and what the evidence found where it was asked."""
+    """The law, test errors and how often intervals held, where there were tests, and what the evidence found where it
+    was asked."""
     console = Console()
     print_law(law, console)
     methods = ", ".join(dict.fromkeys(r.method for r in results if r.method))
@@ -35,7 +36,8 @@ def print_report(
     for r in results:
         target = escape(f"{r.target}@{r.method} [{r.unit}]" if methods_of[r.target] > 1 else f"{r.target} [{r.unit}]")
         table.add_row(target, r.frames, f"{r.copies}, {r.passes}", _number(r.mae), _number(r.mean_predictor), str(r.n))
-    console.print(table)
+    if results:
+        console.print(table)
     print_coverage(coverage, console)
     if evidence is not None:
         print_evidence(evidence, console)

@@ -132,6 +132,12 @@ class TrainConfig:
     target: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: gap, or the label of the world)")] = ()
     """What to predict: one or more labels of the data, learned together; dipole is a vector, dipole_x its x component.
     A label by several methods is several targets; gap@METHOD is one of them."""
+    readout: Annotated[
+        tuple[Literal["mean", "sum", "norm", "extent"], ...],
+        arg(help_behavior_hint="(default: by the names of the labels)"),
+    ] = ()
+    """How atoms add up to a label, one for all targets or one each. sum: it grows with the molecule. mean: it does not.
+    norm: the length of a vector. extent: a sum weighted by squared distances from the centre."""
     split: Annotated[str | None, optional("SPLIT", "random; graph where several files are joined")] = None
     """random, graph (molecules of one graph stay together), scaffold, one of the community's splits of QM9 (dimenet,
     torchmd: 110k/10k/rest; cormorant: 100,000/17,748/13,083), or a .npz file, such as splits.npz of another run."""

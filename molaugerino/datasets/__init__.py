@@ -22,6 +22,7 @@ from molaugerino.datasets.sources import open_data as open_data
 from molaugerino.datasets.splits import COMMUNITY as COMMUNITY
 from molaugerino.datasets.splits import Split as Split
 from molaugerino.datasets.splits import community_split as community_split
+from molaugerino.datasets.splits import group_split as group_split
 from molaugerino.datasets.splits import load_split as load_split
 from molaugerino.datasets.splits import random_split as random_split
 from molaugerino.datasets.splits import save_split as save_split

@@ -33,7 +33,7 @@ class Split:
         train: train the weights.
         budget: part of the training data that never updates weights; the law's budget is measured on it.
         valid: choose when to stop.
-        test: reported, and used for nothing else.
+        test: reported, and used for nothing else; may be empty, as may the budget where no law is learned.
     """
 
     train: np.ndarray
@@ -84,6 +84,25 @@ def random_split(n: int, seed: int = 0, groups: np.ndarray | None = None, strata
         part[order] = np.searchsorted(ends, np.cumsum(size[order]), side="left")
     rows = [np.flatnonzero(part[group] == k) for k in range(4)]
     return Split(train=rows[3], budget=rows[2], valid=rows[1], test=rows[0])
+
+
+def group_split(groups: np.ndarray, valid: int, budget: int, seed: int, first: np.ndarray) -> Split:
+    """So many groups validate, so many are the budget, the others train, and none is kept for tests.
+
+    Args:
+        groups: (n,) what is equal for molecules that stay together, such as their SMILES.
+        valid: groups.
+        budget: groups.
+        seed: of the choice.
+        first: rows whose groups are the first to train.
+    """
+    group = np.unique(groups, return_inverse=True)[1]
+    order = np.random.default_rng(seed).permutation(group.max() + 1)
+    last = np.isin(order, group[first])
+    place = np.concatenate([order[~last], order[last]]).argsort()[group]
+    part = np.searchsorted([valid, valid + budget], place, side="right")
+    rows = [np.flatnonzero(part == k) for k in range(3)]
+    return Split(train=rows[2], budget=rows[1], valid=rows[0], test=np.zeros(0, dtype=np.int64))
 
 
 QM9 = 130_831  # molecules, the uncharacterised ones left out

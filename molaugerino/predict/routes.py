@@ -34,8 +34,8 @@ class Settings:
         isomers: stereoisomers made of a molecule that leaves its configuration open, at most.
         conformers: made of each.
         weights: "lowest" takes the conformer of lowest energy, "boltzmann" averages them at 298.15 K.
-        elements: atomic numbers that the model has seen.
-        max_atoms: of its training molecules.
+        elements: atomic numbers that the model has seen; None takes any.
+        max_atoms: of its training molecules; None takes any number.
         timeout: seconds for each attempt to make a conformer.
     """
 
@@ -43,8 +43,8 @@ class Settings:
     isomers: int
     conformers: int
     weights: Literal["lowest", "boltzmann"]
-    elements: tuple[int, ...]
-    max_atoms: int
+    elements: tuple[int, ...] | None
+    max_atoms: int | None
     timeout: int = TIMEOUT
 
 
@@ -119,8 +119,8 @@ def given_up(job: tuple[Entry, Settings], end: End) -> Prepared:
     return Prepared("", "crashed", "the process that made its geometries died")
 
 
-def _allowed(settings: Settings) -> tuple[tuple[int, ...], int]:
-    return settings.elements, LARGER * settings.max_atoms
+def _allowed(settings: Settings) -> tuple[tuple[int, ...] | None, int | None]:
+    return settings.elements, None if settings.max_atoms is None else LARGER * settings.max_atoms
 
 
 def _in_space(mol: Chem.Mol | None) -> bool:
@@ -147,10 +147,10 @@ def _refuse(structure: Structure, settings: Settings) -> None:
     if len(numbers) == 0 or positions.shape != (len(numbers), 3) or not np.isfinite(positions).all():
         raise Unpredictable("bad_geometry", f"{len(numbers)} atoms need as many finite positions in angstrom")
     table = Chem.GetPeriodicTable()
-    strange = sorted(set(numbers.tolist()) - set(settings.elements))
-    if strange:
+    elements, most = _allowed(settings)
+    if elements is not None and (strange := sorted(set(numbers.tolist()) - set(elements))):
         got = ", ".join(table.GetElementSymbol(int(z)) if 0 < z < 119 else str(z) for z in strange)
-        known = ", ".join(table.GetElementSymbol(z) for z in sorted(settings.elements))
+        known = ", ".join(table.GetElementSymbol(z) for z in sorted(elements))
         raise Unpredictable("unsupported_element", f"{got}: the model has seen {known} only")
     if structure.charge:
         raise Unpredictable("charged", f"net charge {structure.charge:+d}; neutral molecules only")
@@ -158,8 +158,8 @@ def _refuse(structure: Structure, settings: Settings) -> None:
         raise Unpredictable("open_shell", f"{numbers.sum()} electrons, an odd number; closed shells only")
     if not (numbers > 1).any():
         raise Unpredictable("no_heavy_atom", "at least one atom heavier than hydrogen is needed")
-    if len(numbers) > LARGER * settings.max_atoms:
-        raise Unpredictable("too_large", f"{len(numbers)} atoms; at most {LARGER * settings.max_atoms}")
+    if most is not None and len(numbers) > most:
+        raise Unpredictable("too_large", f"{len(numbers)} atoms; at most {most}")
     apart = np.linalg.norm(positions[:, None] - positions, axis=-1) + 10.0 * np.eye(len(numbers))
     if apart.min() < OVERLAP:
         raise Unpredictable("bad_geometry", f"two atoms are {apart.min():.2f} angstrom apart; is the unit angstrom?")

@@ -61,4 +61,6 @@ def _test_rows(folder: Path, card: ModelCard, molecules: MoleculeSet) -> np.ndar
     split = load_split(folder / SPLITS, molecules.id)
     if split.checksum != card.split_sha256:
         raise UserError(f"{folder / SPLITS} is not the split that the model was trained on; restore it")
+    if len(split.test) == 0:
+        raise UserError(f"{folder} kept no molecules to test on; name others with --data")
     return split.test

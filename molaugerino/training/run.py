@@ -141,19 +141,22 @@ def absolute(sources: Sequence[str]) -> tuple[str, ...]:
 
 
 def conclude(module: TrainingModule, config: TrainConfig, data: RunData, card: ModelCard, folder: Path) -> Run:
-    """Calibrate and test the model, then save it: a run killed in between can be resumed."""
+    """Calibrate the model, test it where there are test molecules, then save it: a run killed in between can be
+    resumed."""
     module.settle()
     verdict = "" if module.objective is None else module.objective.verdict
     augmented = module.result()
     law = describe_law(augmented.distribution, config.augment, verdict)
-    results = evaluate_model(augmented, card, data.loaded, data.split.test, config.law.eval_copies)
     calibration = calibrate(augmented, card, data.packed, data.loaded, data.train, data.split.valid)
-    held = covered(augmented, card, calibration, data.loaded, data.split.test)
+    results, coverage = [], []
+    if len(test := data.split.test):
+        results = evaluate_model(augmented, card, data.loaded, test, config.law.eval_copies)
+        coverage = coverage_rows(card, covered(augmented, card, calibration, data.loaded, test))
     card = replace(card, law=law, references=references(augmented, card.elements))
     evidence = keep_evidence(module, folder)
     save_calibration(folder, calibration, save_model(folder, augmented, card))
     join_metrics(folder)
-    return Run(folder, law, results, coverage_rows(card, held), evidence)
+    return Run(folder, law, results, coverage, evidence)
 
 
 def keep_evidence(module: TrainingModule, folder: Path) -> ReadOut | None:

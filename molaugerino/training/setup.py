@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -28,11 +28,13 @@ from molaugerino.datasets import (
     community_split,
     graph_keys,
     in_frames,
+    labels_of,
     load_split,
     open_joined,
     random_split,
     scaffolds,
 )
+from molaugerino.datasets.targets import Pooling
 from molaugerino.errors import UserError
 from molaugerino.laplace import Gaussian
 from molaugerino.models import Scaling
@@ -97,15 +99,31 @@ def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
     world = World(config.world, config.world_seed)
     turned = world.place(turned)
     targets = list(dict.fromkeys(t for name in config.target or (world.label,) for t in turned.targets(name)))
+    targets = with_readouts(targets, config.readout)
     packed = PackedData(turned, targets)
     labelled: np.ndarray = torch.isfinite(packed.y).numpy()
     kept = folder / SPLITS if folder is not None else None
     split = load_split(kept, loaded.id) if kept and kept.exists() else make_split(config, loaded)
+    may_lack = ("test",) if keeps_for_law(config) else ("budget", "test")
+    needed = [part for part, rows in asdict(split).items() if len(rows) or part not in may_lack]
     split = split.restricted(np.asarray(labelled.any(1)))
-    check_labelled(split, labelled, targets, loaded.name)
+    check_labelled(split, needed, labelled, targets, loaded.name)
     train = split.train if keeps_for_law(config) else np.sort(np.concatenate([split.train, split.budget]))
     epoch = np.repeat(train, repeats(labelled[train], config.optim.balance))
     return RunData(loaded, targets, packed, split, train, epoch, int(undetermined.sum()))
+
+
+def with_readouts(targets: list[Target], readouts: tuple[Pooling, ...]) -> list[Target]:
+    """The targets, read out as --readout says: not given, by their names; given once, all alike.
+
+    Raises:
+        UserError: for another number of them than there are targets.
+    """
+    if len(readouts) not in (0, 1, len(targets)):
+        names = ", ".join(labels_of(targets))
+        raise UserError(f"give one --readout for all targets or one each, got {len(readouts)} for {names}")
+    each = readouts * len(targets) if len(readouts) == 1 else readouts or [t.readout for t in targets]
+    return [replace(t, readout=readout) for t, readout in zip(targets, each, strict=True)]
 
 
 def keeps_for_law(config: TrainConfig | ImageConfig) -> bool:
@@ -144,16 +162,18 @@ def label_strata(molecules: MoleculeSet) -> np.ndarray:
     return np.where(size[stratum.ravel()] < STRATUM, -1, stratum.ravel())
 
 
-def check_labelled(split: Split, labelled: np.ndarray, targets: list[Target], name: str) -> None:
-    """Raise unless every target has labels in every part of the split.
+def check_labelled(split: Split, needed: Sequence[str], labelled: np.ndarray, targets: list[Target], name: str) -> None:
+    """Raise unless every target has labels in every part of the split that is needed.
 
     Args:
         split: of the rows.
+        needed: names of its parts.
         labelled: (n, channels) where there are labels.
         targets: whose channels these are.
         name: of the data.
     """
-    for part, rows in asdict(split).items():
+    for part in needed:
+        rows = getattr(split, part)
         for target, channels in zip(targets, channel_slices(targets), strict=True):
             if not labelled[rows][:, channels].any():
                 raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -64,11 +65,24 @@ class Calibration:
 
     def half_widths(self, route: str, answers: Answers, spread: Spread | None, level: float) -> np.ndarray:
         """(molecules, channels) half of the intervals' widths, NaN where the route or channel has none."""
+        return self._of_intervals(route, answers, spread, lambda interval, s: interval.half_width(s, level))
+
+    def deviations(self, route: str, answers: Answers, spread: Spread | None = None) -> np.ndarray:
+        """(molecules, channels) standard deviations of the errors, NaN where the route or channel has no interval."""
+        return self._of_intervals(route, answers, spread, Interval.deviation)
+
+    def _of_intervals(
+        self,
+        route: str,
+        answers: Answers,
+        spread: Spread | None,
+        width: Callable[[Interval, np.ndarray], np.ndarray],
+    ) -> np.ndarray:
         signals = self.signals(answers, spread)
         widths = np.full(signals.shape[:2], np.nan)
         for channel, interval in enumerate(self.routes.get(route, ())):
             if interval is not None:
-                widths[:, channel] = interval.half_width(signals[:, channel], level)
+                widths[:, channel] = width(interval, signals[:, channel])
         return widths
 
 

@@ -84,6 +84,18 @@ class Interval:
             return sigma[:, 0] * self.scores[rank - 1]
         return np.partition(sigma[:, self.fold] * self.scores, rank - 1, axis=1)[:, rank - 1]
 
+    def deviation(self, signals: np.ndarray) -> np.ndarray:
+        """(molecules,) sqrt(mean_i (score_i sigma_k(i)(x))^2), the standard deviation of the error about 0.
+
+        The second moment of the distribution whose quantiles are the half-widths: errors of the calibration molecules,
+        each carried over to a molecule by the ratio of their scales.
+
+        Args:
+            signals: (molecules, signals).
+        """
+        weight = np.bincount(self.fold, self.scores**2, len(self.coefficients)) / len(self.scores)
+        return np.sqrt(np.stack([scale(signals, c) ** 2 for c in self.coefficients], 1) @ weight)
+
     def sigma(self, signals: np.ndarray) -> np.ndarray:
         """(molecules,) the scale, averaged over folds: it ranks predictions by how far they may be off."""
         return np.mean([scale(signals, c) for c in self.coefficients], axis=0)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from molaugerino.cli.main import main, parse
-from molaugerino.datasets import random_split, save_split
+from molaugerino.datasets import Split, open_data, random_split, save_split
 from tests.conftest import archive
 
 
@@ -99,6 +99,21 @@ class TestTrain:
         ):
             assert word in out
         assert str(folder.name) in "".join(out.split())
+
+    def test_without_test_molecules(self, small_npz, tmp_path, capsys, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        rows = np.split(np.arange(400), [300, 320, 400])
+        save_split(Split(*rows), tmp_path / "split.npz", open_data(str(small_npz)).id)
+        options = "--steps 2 --net.width 16 --net.depth 1 --split split.npz --out run --readout sum"
+        code, out, _ = call(capsys, "train", "--data", str(small_npz), "--target", "gap", *options.split())
+        assert code == 0
+        assert "law of transformations" in out
+        assert "test errors" not in out
+        assert json.loads((tmp_path / "run" / "config.json").read_text())["targets"][0]["readout"] == "sum"
+        code, _, err = call(capsys, "evaluate", "run")
+        assert (code, "run kept no molecules to test on; name others with --data" in err) == (2, True)
+        np.savez("other.npz", **archive(seed=1, count=50))
+        assert call(capsys, "evaluate", "run", "--data", "other.npz")[0] == 0
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

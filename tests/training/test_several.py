@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from molaugerino.cli.main import parse
-from molaugerino.config import NetConfig, TrainConfig
-from molaugerino.datasets import load_npz, open_joined
+from molaugerino.config import NetConfig, TrainConfig, to_toml
+from molaugerino.datasets import Split, load_npz, open_joined, save_split
 from molaugerino.datasets.targets import Target
 from molaugerino.errors import UserError
 from molaugerino.training.checkpoint import ModelCard, load_card
@@ -202,6 +202,48 @@ def test_methods_given(files, tmp_path):
 def test_bad_splits(files, tmp_path, split, message):
     with pytest.raises(UserError, match=message):
         open_run_data(settings(files, tmp_path, split=split))
+
+
+def test_parts_that_may_be_missing(files, tmp_path):
+    """No test part needs no test labels; no budget is right where no law is judged by it; the others must be there."""
+    ids = open_joined(files).id
+    parts = dict(zip(("train", "budget", "valid", "test"), np.split(np.arange(370), [300, 320, 370]), strict=True))
+
+    def opened(without, **changes):
+        part = {name: rows[:0] if name in without else rows for name, rows in parts.items()}
+        save_split(Split(**part), tmp_path / "s.npz", ids)
+        return open_run_data(settings(files, tmp_path, target=("dipole",), split=str(tmp_path / "s.npz"), **changes))
+
+    assert len(opened(("test",), augment="learned", model="graph").split.test) == 0
+    assert len(opened(("test", "budget"), augment="none").train) == 50, "those with a label"
+    with pytest.raises(UserError, match="no molecule of the budget part"):
+        opened(("test", "budget"), augment="learned", model="graph")
+    with pytest.raises(UserError, match="no molecule of the valid part"):
+        opened(("test", "valid"))
+
+
+@pytest.mark.parametrize(
+    ("readout", "expected"),
+    [
+        ((), ["mean", "sum", "mean"]),
+        (("sum",), ["sum", "sum", "sum"]),
+        (("sum", "mean", "mean"), ["sum", "mean", "mean"]),
+    ],
+)
+def test_readouts(files, tmp_path, readout, expected):
+    settings_of = settings(files, tmp_path, target=("gap@one", "energy", "dipole"), readout=readout)
+    assert [t.readout for t in open_run_data(settings_of).targets] == expected
+
+
+def test_other_numbers_of_readouts(files, tmp_path):
+    with pytest.raises(
+        UserError, match="one --readout for all targets or one each, got 2 for gap@one, gap@two, energy, dipole"
+    ):
+        open_run_data(settings(files, tmp_path, readout=("sum", "mean")))
+    config = parse("train", ["--data", *files, "--readout", "sum", "mean"])
+    assert config.readout == ("sum", "mean")
+    (tmp_path / "c.toml").write_text(to_toml(config))
+    assert parse("train", ["--config", str(tmp_path / "c.toml")]).readout == ("sum", "mean")
 
 
 @pytest.mark.parametrize("split", ["random", "graph", "scaffold"])

@@ -39,6 +39,38 @@ def test_coverage_over_many_draws(n, level):
     assert np.mean(held) == pytest.approx(level + 0.5 / calibrating, abs=4 * error + 0.01)
 
 
+@pytest.mark.parametrize("n", [FEWEST, 270, SPLIT, 2000])
+def test_deviations_over_many_draws(n):
+    """Errors over deviations have the mean square 1, whatever their law."""
+    test_errors, test_signals = drawn(2000, 99)
+    found = [np.mean((test_errors / Interval.fit(*drawn(n, 1000 + k)).deviation(test_signals)) ** 2) for k in range(40)]
+    assert np.mean(found) == pytest.approx(1, abs=0.15)
+
+
+def test_deviations_are_those_of_each_molecule():
+    errors, signals = drawn(40_000, 0)
+    _, others = drawn(1000, 7)
+    expected = np.sqrt(2 * (0.04 + others[:, 1]))  # of Laplace's law, sqrt(2) scales
+    np.testing.assert_allclose(Interval.fit(errors, signals).deviation(others), expected, rtol=0.1)
+
+
+def test_a_cross_deviation_is_the_second_moment_of_all_folds():
+    errors, signals = drawn(90, 4)
+    interval = Interval.fit(errors, signals)
+    wanted = [
+        np.sqrt(
+            np.mean(
+                [
+                    (s * scale(row[None], interval.coefficients[k])[0]) ** 2
+                    for s, k in zip(interval.scores, interval.fold, strict=True)
+                ]
+            )
+        )
+        for row in signals[:5]
+    ]
+    np.testing.assert_allclose(interval.deviation(signals[:5]), wanted)
+
+
 def test_wide_where_the_signal_is_large_and_so_narrower_in_all():
     errors, signals = drawn(4000, 1)
     test_errors, test_signals = drawn(4000, 2)
