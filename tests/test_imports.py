@@ -13,6 +13,7 @@ import molaugerino
 ROOT = Path(molaugerino.__file__).parent
 LEVELS = {
     "errors": 0,
+    "checks": 0,
     "version": 0,
     "files": 0,
     "config": 0,
@@ -122,6 +123,14 @@ def test_import_is_light():
     )
     result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_help_is_light():
+    """The list of verbs comes without torch, which takes seconds to load."""
+    code = "import sys; from molaugerino.cli.main import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "molaugerino predict" in result.stdout
 
 
 def test_the_wheel_holds_every_package():

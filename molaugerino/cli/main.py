@@ -8,8 +8,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from molaugerino.config import (
     BenchmarkConfig,
     DataConfig,
@@ -92,6 +90,8 @@ def parse(verb: str, arguments: list[str]) -> Any:
         leave_out = (LENGTHS if length_given else ()) + (("--method",) if data_given else ())  # they belong to the data
         settings = toml_arguments(Path(file), leave_out)
     arguments = [*settings, *arguments]
+    import tyro  # not for --help of the whole
+
     of_images = verb == "train" and _value_of("--task", arguments) is not None
     return tyro.cli(ImageConfig if of_images else VERBS[verb], args=arguments, prog=f"molaugerino {verb}")
 

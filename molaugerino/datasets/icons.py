@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from molaugerino.errors import UserError, check_range
+from molaugerino.checks import check_range
+from molaugerino.errors import UserError
 
 SAMPLES = 4  # along each side of a pixel
 REACH = 0.9  # no shape goes farther from the centre

@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from molaugerino.checks import check_last_dims
 from molaugerino.distributions.base import Extent, GroupDistribution
-from molaugerino.errors import UserError, check_last_dims
+from molaugerino.errors import UserError
 from molaugerino.groups import SO3, Affine
 from molaugerino.groups.jacobi import one_sided_jacobi
 from molaugerino.groups.precision import full_precision

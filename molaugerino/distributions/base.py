@@ -9,7 +9,8 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from molaugerino.errors import UserError, check_range
+from molaugerino.checks import check_range
+from molaugerino.errors import UserError
 from molaugerino.groups import Affine, Group, MatrixGroup
 
 ROUNDING = 16  # in units of the elements' precision: by how much a law's own samples may fall outside its support

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Literal, get_args
 
+from molaugerino.checks import check_range
 from molaugerino.distributions.algebra_gaussian import CAP, AlgebraGaussian
 from molaugerino.distributions.base import GroupDistribution
 from molaugerino.distributions.conditional import AtomFeatures, Conditional
@@ -17,7 +18,7 @@ from molaugerino.distributions.product import Product
 from molaugerino.distributions.swing_twist import SwingTwist
 from molaugerino.distributions.translation import TranslationBall
 from molaugerino.distributions.uniform import AlgebraUniform
-from molaugerino.errors import UserError, check_range
+from molaugerino.errors import UserError
 from molaugerino.groups import E3, SE3, SO3
 
 Family = Literal["ball", "gaussian", "swing-twist", "igso", "box"]

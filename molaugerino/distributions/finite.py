@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from molaugerino.checks import check_last_dims
 from molaugerino.distributions.base import Extent, GroupDistribution
-from molaugerino.errors import UserError, check_last_dims
+from molaugerino.errors import UserError
 from molaugerino.groups import O3, Affine, Group
 from molaugerino.groups.base import as_group
 

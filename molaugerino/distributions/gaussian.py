@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from molaugerino.checks import check_last_dims
 from molaugerino.distributions.algebra_gaussian import LEAST, capped, square_matrix
 from molaugerino.distributions.base import Extent, GroupDistribution
-from molaugerino.errors import UserError, check_last_dims
+from molaugerino.errors import UserError
 from molaugerino.groups import T3, Affine
 from molaugerino.groups.precision import full_precision
 

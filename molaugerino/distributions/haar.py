@@ -8,8 +8,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from molaugerino.checks import check_last_dims
 from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
-from molaugerino.errors import UserError, check_last_dims
+from molaugerino.errors import UserError
 from molaugerino.groups import SO2, SO3, Affine, Group
 from molaugerino.groups.algebra import cosc, tanc, tanc_slope
 from molaugerino.groups.base import as_group

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molaugerino.checks import check_last_dims
 from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter
 from molaugerino.distributions.haar import sphere
-from molaugerino.errors import check_last_dims
 from molaugerino.groups import SO3, Affine
 from molaugerino.groups.algebra import sinc
 

@@ -8,9 +8,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from molaugerino.checks import check_last_dims
 from molaugerino.distributions.base import Extent, GroupDistribution
 from molaugerino.distributions.finite import Finite
-from molaugerino.errors import UserError, check_last_dims
+from molaugerino.errors import UserError
 from molaugerino.groups import E3, O3, SE2, SE3, SO2, SO3, T2, T3, Affine, DirectProduct, Group
 from molaugerino.groups.affine import check_space
 from molaugerino.groups.base import as_group

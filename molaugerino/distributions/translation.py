@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from molaugerino.checks import check_last_dims
 from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
 from molaugerino.distributions.haar import sphere
-from molaugerino.errors import UserError, check_last_dims
+from molaugerino.errors import UserError
 from molaugerino.groups import T3, Affine
 
 NARROWEST = 1e-3  # angstrom; below, `divergence` is constant

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from molaugerino.checks import check_last_dims
 from molaugerino.distributions.base import Extent, GroupDistribution, bounded, width_parameter, within
-from molaugerino.errors import check_last_dims
 from molaugerino.groups import Affine, Group
 from molaugerino.groups.base import as_group
 

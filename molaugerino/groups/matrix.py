@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from molaugerino.errors import UserError, check_last_dims
+from molaugerino.checks import check_last_dims
+from molaugerino.errors import UserError
 from molaugerino.groups.affine import Affine, check_space
 from molaugerino.groups.precision import full_precision
 from molaugerino.groups.so import SO2, SO3, homogeneous

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from molaugerino.errors import UserError, check_last_dims
+from molaugerino.checks import check_last_dims
+from molaugerino.errors import UserError
 from molaugerino.groups.affine import Affine
 from molaugerino.groups.base import Group, as_group
 from molaugerino.groups.matrix import MatrixGroup

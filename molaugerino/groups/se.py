@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from molaugerino.errors import check_last_dims
+from molaugerino.checks import check_last_dims
 from molaugerino.groups.affine import Affine, Shift, check_space
 from molaugerino.groups.algebra import cosc, cotc, hat, sinc, tanc
 from molaugerino.groups.so import SO2, SO3, homogeneous, rotation, rotation_vector, sign

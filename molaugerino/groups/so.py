@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from molaugerino.errors import check_last_dims
+from molaugerino.checks import check_last_dims
 from molaugerino.groups.affine import Affine, check_space
 from molaugerino.groups.algebra import angle_per_sine, cosc, cosc_slope, hat, sinc, tanc
 from molaugerino.groups.precision import full_precision

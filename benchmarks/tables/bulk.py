@@ -1,0 +1,24 @@
+"""Tables of libraries."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tables.cells import table
+from tables.layerwise import of
+
+NAMES = {"rdkit": "RDKit alone", "qm9-mmff": "`qm9-mmff`, one pass", "xtb9": "`xtb9`, 16 rotations"}
+
+
+def bulk_table(content: dict[str, Any]) -> str:
+    """Rates, alone and over that of RDKit, and memory at the first chunk and at the last."""
+    rows = []
+    [alone] = of(content, part="rate", model="rdkit")
+    for model, name in NAMES.items():
+        for run in of(content, part="rate", model=model):
+            rate = run["rows"] / run["seconds"]
+            memory = run.get("memory_mb")
+            cells = [name, f"{run['rows']:,}", f"{rate:.0f}", f"{alone['seconds'] / run['seconds']:.2f}"]
+            rows.append([*cells, f"{memory[0][1]:.0f}, {memory[-1][1]:.0f}" if memory else ""])
+    header = ["", "molecules", "a second", "of RDKit's rate", "memory at the first chunk, at the last, MB"]
+    return table(header, rows)
