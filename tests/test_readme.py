@@ -15,8 +15,12 @@ README = (Path(__file__).parent.parent / "README.md").read_text()
 SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
+IDS = ["predict", "other programs", "train and predict", "regressor", "core", "layers"]
+SLOW = {"train and predict": pytest.mark.slow}
+
+
 @pytest.mark.parametrize(
-    "script", SCRIPTS, ids=["predict", "other programs", "train and predict", "regressor", "core", "layers"]
+    "script", [pytest.param(s, id=i, marks=SLOW.get(i, ())) for s, i in zip(SCRIPTS, IDS, strict=True)]
 )
 def test_python_runs(script, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)

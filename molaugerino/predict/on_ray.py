@@ -79,7 +79,8 @@ class _OnChunks:
                 (Path(scratch) / name).write_bytes(content)
             self.predictor = Predictor.from_pretrained(scratch)
         self.options = replace(options, jobs=1)
-        self.prepared = ExitStack().enter_context(self.options.preparing())
+        self.open = ExitStack()  # the process, for as long as this worker lives
+        self.prepared = self.open.enter_context(self.options.preparing())
 
     def __call__(self, item: dict[str, Any]) -> dict[str, bytes]:
         entries = pickle.loads(item["entries"])

@@ -132,7 +132,8 @@ class TestAxioms:
 
 
 DERIVATIVES = [(g, s) for g in RIGID for s in (0.0, 1e-9, 0.3, 0.5, 2.0, math.pi - 1e-3)]
-DERIVATIVES += [(g, s) for g in OTHERS for s in (0.0, 1.5)]
+SLOW = {"Aff(3)": pytest.mark.slow}
+DERIVATIVES += [pytest.param(g, s, marks=SLOW.get(g.name, ())) for g in OTHERS for s in (0.0, 1.5)]
 
 
 @pytest.mark.parametrize(("group", "size"), DERIVATIVES, ids=lambda v: getattr(v, "name", str(v)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 
@@ -74,7 +75,8 @@ class TestRay:
 
     def test_no_cluster(self, trained, tmp_path):
         command = [sys.executable, "-m", "molaugerino", "predict", "C", "--checkpoint", str(trained), "--engine", "ray"]
-        run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=200)
+        elsewhere = os.environ | {"RAY_TMPDIR": str(tmp_path)}  # no trace of clusters that were
+        run = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=elsewhere, timeout=200)
         assert run.returncode == 2
         assert "no Ray cluster" in run.stderr
         assert "Traceback" not in run.stderr
