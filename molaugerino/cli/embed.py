@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections import Counter
 
-from molaugerino.cli.predict import molecules, on_threads, processes, progress
+from molaugerino.cli.streams import molecules, on_threads, processes, progress
 from molaugerino.config import EmbedConfig
 from molaugerino.files import check_new_file, write_atomic
 from molaugerino.predict.embed import check_form, gathered, render
-from molaugerino.predict.predictor import Options, Predictor
+from molaugerino.predict.options import Options
+from molaugerino.predict.predictor import Predictor
 
 NOT_ALL_OK = 1
 

@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
-
+from molaugerino.cli.streams import molecules, on_threads, processes, progress, say
 from molaugerino.config import PredictConfig
 from molaugerino.errors import UserError
 from molaugerino.files import check_file, sha256_of, write_atomic
 from molaugerino.predict.entries import Entry
-from molaugerino.predict.inputs import open_inputs
+from molaugerino.predict.options import Options
 from molaugerino.predict.outputs import SUFFIXES, Format, need_parquet, read_columns, render
 from molaugerino.predict.parts import Parts
-from molaugerino.predict.predictor import CHUNK, Options, Predictor
+from molaugerino.predict.predictor import CHUNK, Predictor
 from molaugerino.predict.table import Layout, Row, Table
 from molaugerino.training.folder import RUNS
 from molaugerino.training.ready import DEFAULT, find_model
 from molaugerino.version import __version__
 
 NOT_ALL_OK = 1
-FEW = 32  # molecules whose geometries are made without processes of their own, which take seconds to start
-SAY_EVERY = 60  # seconds, where there is no terminal to draw a bar on
 
 
 @dataclass(frozen=True)
@@ -88,18 +80,6 @@ def run(config: PredictConfig) -> int:
     return conclude(summary, config.strict)
 
 
-@contextmanager
-def on_threads(number: int | None) -> Iterator[None]:
-    """Threads of the network, None as they are. One where processes have the cores: spinning threads would hinder
-    them, and rows come out the same whatever the number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def job_of(config: PredictConfig) -> Job:
     form = output_format(config)
     for out in filter(None, (config.out, config.plot)):
@@ -112,21 +92,6 @@ def job_of(config: PredictConfig) -> Job:
     told = warned(predictor, entries, options)
     folder = find_model(config.checkpoint, RUNS, of_molecules=True) if config.engine == "ray" else None
     return Job(predictor, told, total, options, predictor.layout(options, config.target), form, folder)
-
-
-def molecules(inputs: Sequence[str], column: str) -> tuple[Iterator[Entry], int | None]:
-    """What is asked for, one after the other, and how many they are where that is known."""
-    sources = open_inputs(inputs, column)
-    totals = [source.total for source in sources if source.total is not None]
-    entries = chain.from_iterable(source.entries() for source in sources)
-    return entries, sum(totals) if len(totals) == len(sources) else None
-
-
-def processes(jobs: int | None, total: int | None) -> int | None:
-    """So many as asked for; else one per core, none for a few molecules."""
-    if jobs is None and (total is None or total > FEW):
-        return len(os.sched_getaffinity(0))
-    return jobs
 
 
 def warned(predictor: Predictor, entries: Iterator[Entry], options: Options) -> Iterator[Entry]:
@@ -214,36 +179,6 @@ def skip(job: Job, rows: Iterator[tuple[str, ...]], summary: Summary, where: str
         summary.add(status, domain)
 
 
-@contextmanager
-def progress(total: int | None, done: int = 0, what: str = "predicting") -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal, a line now and then elsewhere; takes the number of new rows."""
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn()
-    said, begun, first = time.monotonic(), time.monotonic(), done
-
-    def advance(rows: int) -> None:
-        nonlocal done, said
-        done += rows
-        bar.update(task, completed=done)
-        now = time.monotonic()
-        if not console.is_terminal and now - said > SAY_EVERY:
-            rate, said = (done - first) / (now - begun), now
-            left = "" if total is None else f" of {total:,}, {(total - done) / rate / 60:.0f} min left"
-            say(f"{done:,}{left}, {rate:.1f} a second")
-
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(what, total=total, completed=done)
-        yield advance
-
-
-class Rate(ProgressColumn):
-    """Rows a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f}/s")
-
-
 def conclude(summary: Summary, strict: bool) -> int:
     counts = summary.statuses
     said = [f"{counts['ok']} of {counts.total()} molecules predicted"]
@@ -261,7 +196,3 @@ def output_format(config: PredictConfig) -> Format:
             raise UserError("--format parquet is not for the screen; name a file with --out")
         need_parquet()
     return form
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr)

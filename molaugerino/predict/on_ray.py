@@ -13,7 +13,8 @@ from typing import Any
 
 from molaugerino.errors import UserError
 from molaugerino.predict.entries import Entry
-from molaugerino.predict.predictor import CHUNK, Options, Predictor
+from molaugerino.predict.options import Options
+from molaugerino.predict.predictor import CHUNK, Predictor
 from molaugerino.predict.table import Row
 
 
