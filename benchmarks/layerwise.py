@@ -91,7 +91,7 @@ def run(made: dict[str, Any], mnist: str | None, images: int | None = None) -> d
 def curvature(paths: str) -> dict[str, Any]:
     """log det (H + P0) - log det P0 of a small network at its start, by Kronecker factors over the exact one."""
     torch.manual_seed(0)
-    network = Layerwise(1, 4, paths.split("+"), a=2, size=8).double().eval()
+    network = Layerwise(1, 4, paths.split("+"), a=1, size=8).double().eval()
     x = torch.rand(60, 1, 8, 8, dtype=torch.float64)
     precisions = {name: d.detach() for name, d in Priors(network).precisions().items()}
     value = float(exact(network, x.split(20), Categorical()).log_det(precisions))
