@@ -19,8 +19,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import get_type_hints
 
-import pdoc
-from pdoc import docstrings, extract, render
+from pdoc import doc, docstrings, extract, render
 from pdoc.render_helpers import to_html
 
 DOCS = Path(__file__).parent
@@ -37,17 +36,19 @@ def build(out: Path) -> int:
     names = list(extract.walk_specs(SPECS))
     for name in names:  # what other libraries warn of, they do here
         complete(import_module(name))
-    as_written = docstrings.convert
-
-    def convert(text: str, docformat: str, source: Path | None) -> str:
-        return literal(as_written(text, docformat, source))
-
     render.configure(docformat="google", footer_text="molaugerino", show_source=False, math=False)
-    docstrings.convert = convert
+    as_written = docstrings.convert
+    docstrings.convert = lambda text, form, source: literal(as_written(text, form, source))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            pdoc.pdoc(*SPECS, output_directory=out)
+            modules = {name: doc.Module.from_name(name) for name in names}
+            for name, module in modules.items():
+                forget_torch(module)
+                path = out / f"{name.replace('.', '/')}.html"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(render.html_module(module, modules), encoding="utf-8")
+            (out / "search.js").write_text(render.search_index(modules), encoding="utf-8")
     finally:
         docstrings.convert = as_written
     (out / "guides").mkdir(exist_ok=True)
@@ -59,23 +60,25 @@ def build(out: Path) -> int:
 
 
 def complete(module: ModuleType) -> None:
-    """Tell pdoc what it does not find by itself: types in named tuples, and what a package offers under its own name.
-
-    A method without a docstring has that of the class of ours that it fills in, and none of torch's.
-    """
+    """Tell pdoc what it does not find: types in named tuples, and what a package offers under its own name."""
     for found in vars(module).values():
-        if isinstance(found, type) and found.__module__ == module.__name__:
-            if issubclass(found, tuple):
-                found.__annotations__.update(get_type_hints(found))
-            for name, method in vars(found).items():
-                if isinstance(method, FunctionType) and method.__doc__ is None and not described(found, name):
-                    method.__doc__ = ""
+        if isinstance(found, type) and issubclass(found, tuple) and found.__module__ == module.__name__:
+            found.__annotations__.update(get_type_hints(found))
     inside = f"{module.__name__}."
     offered = [
         f"`{v.__module__}.{k}`" for k, v in vars(module).items() if getattr(v, "__module__", "").startswith(inside)
     ]
     if hasattr(module, "__path__") and offered:
         module.__doc__ = f"{module.__doc__}\n\nOffers " + ", ".join(offered) + "."
+
+
+def forget_torch(module: doc.Module) -> None:
+    """Methods without a docstring have that of the class of ours that they fill in, but none of torch's."""
+    for found in module.classes:
+        for name, member in found.members.items():
+            own = vars(found.obj).get(name)
+            if isinstance(own, FunctionType) and not own.__doc__ and not described(found.obj, name):
+                member.docstring = ""
 
 
 def described(found: type, name: str) -> bool:
