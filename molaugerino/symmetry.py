@@ -63,7 +63,7 @@ def nats_to_circle(angles: Tensor) -> float:
     return max(float((density * density.log()).mean()), 0.0)
 
 
-def principal_axes(vectors: Float[Tensor, "draws 3"]) -> tuple[Float[Tensor, 3], Float[Tensor, "3 3"]]:
+def principal_axes(vectors: Float[Tensor, "draws 3"]) -> tuple[Float[Tensor, " 3"], Float[Tensor, "3 3"]]:
     """Root mean squares along the principal axes, widest first, and the axes as rows."""
     values, axes = torch.linalg.eigh(vectors.mT @ vectors / len(vectors))
     return values.clamp_min(0).sqrt().flip(0), axes.mT.flip(0)

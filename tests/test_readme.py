@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import tyro
 
 from molaugerino.cli.main import VERBS
-from molaugerino.config import ImageConfig
+from tests.documents import ROOT, blocks, flags, known_flags
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
-SCRIPTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+README = (ROOT / "README.md").read_text()
+SCRIPTS = [block.body for block in blocks(README) if block.language == "python"]
 
 
 IDS = ["predict", "other programs", "train and predict", "regressor", "core", "layers"]
@@ -34,11 +33,7 @@ def test_verbs_and_flags_exist():
         assert f"molaugerino {verb}" in README
         with pytest.raises(SystemExit):
             tyro.cli(config, args=["--help"])
-    flags = set(re.findall(r"`(--[a-z-]+)", README))
-    settings = (Path(__file__).parent.parent / "molaugerino" / "config").glob("*.py")
-    known = {flag for path in settings for flag in re.findall(r"--[a-z-]+", path.read_text())}
-    known |= {f"--{name}" for config in (*VERBS.values(), ImageConfig) for name in config.__dataclass_fields__}
-    assert flags <= known | {"--help", "--index-url"}
+    assert flags(README) <= known_flags() | {"--help", "--index-url"}
 
 
 def test_every_block_of_results_is_filled():
