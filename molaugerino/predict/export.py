@@ -32,7 +32,7 @@ ABOUT = "molaugerino.json"  # in the `extra_files` of torch.export.load
 TOLERANCE = 1e-6  # of max(|value|, SPREADS spreads of its label): some roundings of float32
 SPREADS = 10
 MEASURE = f"the larger of |value| and {SPREADS} spreads of its label"
-COMPARED = 64  # molecules
+COMPARED = 100  # molecules
 BATCHES = (1, 2, 5, 16)  # sizes of the first batches that are compared; the last one takes the rest
 EXAMPLE = (5, 7)  # molecules and atoms that are traced: sizes that nothing in a network has
 
