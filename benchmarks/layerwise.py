@@ -8,7 +8,7 @@
 2. references: dense and convolutional networks (a = 4), by MAP and by evidence, 1,500 steps.
 3. mixed: three paths, the third on quarter turns, on 10,000 upright, translated and rotated digits, by MAP and by
    evidence, 1,200 steps.
-4. curvature: Kronecker-factored log determinants over exact ones, of small networks.
+4. curvature: log determinants of small networks: exact, by tensor, and by Kronecker factors.
 5. cost: of training with evidence over that of MAP; of one update of the precisions from 1,000 and from all images;
    memory of the factors. Run it alone.
 
@@ -37,7 +37,7 @@ from rich.console import Console
 from torch import nn
 
 from molaugerino.config import EvidenceConfig, ImageConfig
-from molaugerino.laplace import Categorical, Priors, exact, kfac
+from molaugerino.laplace import Categorical, Full, Priors, exact, kfac
 from molaugerino.layers import BlockLinear
 from molaugerino.training.evidence import EvidenceSearch
 from molaugerino.training.images import open_image_data, train_images
@@ -89,19 +89,24 @@ def run(made: dict[str, Any], mnist: str | None, images: int | None = None) -> d
 
 
 def curvature(paths: str) -> dict[str, Any]:
-    """log det (H + P0) - log det P0 of a small network at its start, by Kronecker factors over the exact one."""
+    """log det (H + P0) - log det P0 of a small network at its start: exact, of the blocks of the tensors alone, and by
+    Kronecker factors."""
     torch.manual_seed(0)
     network = Layerwise(1, 4, paths.split("+"), a=1, size=8).double().eval()
     x = torch.rand(60, 1, 8, 8, dtype=torch.float64)
     precisions = {name: d.detach() for name, d in Priors(network).precisions().items()}
-    value = float(exact(network, x.split(20), Categorical()).log_det(precisions))
+    whole = exact(network, x.split(20), Categorical())
+    value, sizes = float(whole.log_det(precisions)), list(whole.sizes.values())
+    blocks = [part.split(sizes, 1)[k] for k, part in enumerate(whole.matrix.split(sizes))]
+    alone = [Full(block, {name: len(block)}) for name, block in zip(whole.sizes, blocks, strict=True)]
+    by_tensor = sum(float(block.log_det(precisions)) for block in alone)
     found = [
         float(kfac(network, [x], Categorical(), generator=torch.Generator().manual_seed(k)).log_det(precisions))
         for k in range(PROBES)
     ]
     mean = sum(found) / PROBES
     count = sum(p.numel() for p in network.parameters())
-    return {"parameters": count, "exact": value, "kfac": mean, "kfac_over_exact": mean / value}
+    return {"parameters": count, "exact": value, "by_tensor": by_tensor, "kfac": mean}
 
 
 def cost(mnist: str | None) -> dict[str, Any]:
@@ -184,7 +189,8 @@ def jobs_of(part: str, options: argparse.Namespace) -> list[tuple[dict[str, Any]
 
 def say(found: dict[str, Any]) -> str:
     if found["part"] == "curvature":
-        return f"{found['paths']}: {found['parameters']} parameters, KFAC / exact {found['kfac_over_exact']:.3f}"
+        values = ", ".join(f"{key} {found[key]:.2f}" for key in ("exact", "by_tensor", "kfac"))
+        return f"{found['paths']}: {found['parameters']} parameters, {values}"
     if found["part"] == "cost":
         return f"evidence / MAP {found['evidence_over_map']:.2f}, literal / MAP {found['literal_over_map']:.2f}"
     scores = ", ".join(f"{k} {v:.4g}" for k, v in found["scores"].items())
