@@ -32,7 +32,7 @@ def molecules(inputs: Sequence[str], column: str) -> tuple[Iterator[Entry], int 
 def processes(jobs: int | None, total: int | None) -> int | None:
     """So many as asked for; else one per core, none for a few molecules."""
     if jobs is None and (total is None or total > FEW):
-        return len(os.sched_getaffinity(0))
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return jobs
 
 

@@ -65,12 +65,6 @@ def open_inputs(inputs: Sequence[str], column: str) -> list[Source]:
     return [_open(text, column) for text in inputs or ("-",)]
 
 
-def read_inputs(inputs: Sequence[str], column: str) -> Iterator[Entry]:
-    """The molecules of `open_inputs`, one after the other."""
-    for source in open_inputs(inputs, column):
-        yield from source.entries()
-
-
 def _open(text: str, column: str) -> Source:
     if text == "-":
         return Source(_piped, None)
@@ -109,8 +103,10 @@ def _open(text: str, column: str) -> Source:
 
 def _piped() -> Iterator[Entry]:
     lines = _Lines(sys.stdin.buffer)
-    yield from map(_of_line, lines)
-    lines.text.detach()
+    try:
+        yield from map(_of_line, lines)
+    finally:
+        lines.text.detach()
 
 
 def _refuse_files(path: Path, text: str) -> None:

@@ -11,13 +11,14 @@ from rdkit.Chem import rdDistGeom
 
 from molaugerino.errors import UserError
 from molaugerino.predict import inputs
-from molaugerino.predict.inputs import open_inputs, read_inputs
+from molaugerino.predict.inputs import open_inputs
 
 WATER = "3\n{}\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
 
 
 def entries(path):
-    return list(read_inputs([str(path)], "smiles"))
+    [source] = open_inputs([str(path)], "smiles")
+    return list(source.entries())
 
 
 def test_names_and_columns_are_kept(tmp_path):

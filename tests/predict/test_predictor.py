@@ -15,7 +15,7 @@ import pytest
 
 from molaugerino.errors import UserError
 from molaugerino.predict.entries import Entry, Structure
-from molaugerino.predict.inputs import read_inputs
+from molaugerino.predict.inputs import open_inputs
 from molaugerino.predict.outputs import render
 from molaugerino.predict.plot import plot
 from molaugerino.predict.predictor import Predictor, packed
@@ -156,7 +156,7 @@ class TestLatest:
 
 
 def texts(inputs, column="smiles"):
-    return [entry.smiles for entry in read_inputs(inputs, column)]
+    return [entry.smiles for source in open_inputs(inputs, column) for entry in source.entries()]
 
 
 class TestReading:
@@ -218,9 +218,8 @@ class TestReading:
             texts([str(tmp_path)])
 
     def test_a_wrong_name_costs_no_work(self, tmp_path):
-        lines = read_inputs(["CCO", str(tmp_path / "none.smi")], "smiles")
         with pytest.raises(UserError):
-            next(lines)
+            open_inputs(["CCO", str(tmp_path / "none.smi")], "smiles")
 
 
 def row(text, canonical, status, reason, value, **columns):
