@@ -162,6 +162,7 @@ class TestRuns:
             discover(run, molecules=1)
 
 
+@pytest.mark.slow
 def test_every_law_can_be_judged(small_npz, card):
     """Extents are shares of the widest, whatever the family."""
     for family in ("ball", "igso", "box", "swing-twist"):

@@ -208,6 +208,7 @@ class TestLaw:
         (gradient,) = torch.autograd.grad(value(), law.raw)
         assert gradient.tolist() == pytest.approx(differences(law, value), rel=1e-6, abs=1e-7)
 
+    @pytest.mark.slow
     def test_one_graph_without_a_look_at_the_values(self):
         """In a process of its own, since shapes that are checked while testing break the graph."""
         result = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True, check=False)

@@ -15,7 +15,7 @@ SCRIPTS = [block.body for block in blocks(README) if block.language == "python"]
 
 
 IDS = ["predict", "other programs", "train and predict", "regressor", "core", "layers"]
-SLOW = {"train and predict": pytest.mark.slow}
+SLOW = dict.fromkeys(("train and predict", "regressor"), pytest.mark.slow)
 
 
 @pytest.mark.parametrize(

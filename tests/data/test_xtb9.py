@@ -134,6 +134,7 @@ class TestEnumeration:
     def test_sensible_ones_are_kept(self, enumeration, smiles):
         assert enumeration.is_sensible(Chem.MolFromSmiles(smiles))
 
+    @pytest.mark.slow
     def test_random_growth_is_seeded_and_distinct(self, enumeration):
         def draw():
             return list(enumeration.constitutions(3, {6: 20, 9: 20}))[-40:]

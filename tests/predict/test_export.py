@@ -161,6 +161,7 @@ print(json.dumps({"y": model(z, pos).tolist(), "about": json.loads(extra["molaug
 """
 
 
+@pytest.mark.slow
 def test_it_loads_without_the_package(written, predictor, tmp_path):
     from ase.build import molecule
 

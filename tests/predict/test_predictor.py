@@ -135,6 +135,7 @@ class TestIntervals:
         assert "no interval is known, errors may be far larger" in calibrated.mismatch("given")
         assert calibrated.mismatch("mmff-open") == ""
 
+    @pytest.mark.slow
     def test_processes_change_nothing(self, calibrated):
         smiles = ["CCO", "xx", "CC(F)O", "c1ccccc1"]
         alone, shared = (calibrated.predict(smiles, jobs=jobs).records() for jobs in (None, 2))

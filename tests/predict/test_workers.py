@@ -57,6 +57,7 @@ def test_a_fault_reaches_the_caller():
         list(in_processes(broken, range(3), 2))
 
 
+@pytest.mark.slow
 def test_items_that_hang_or_crash_cost_no_other():
     with Workers(2, limit=2.0, chunk=10) as workers:
         found = list(workers.map(awkward, range(40), lost))
@@ -65,6 +66,7 @@ def test_items_that_hang_or_crash_cost_no_other():
         assert {n for _, _, n in workers.map(told, range(20), lost)} == {1}, "those that took their place too"
 
 
+@pytest.mark.slow
 def test_they_end_with_the_process_that_started_them():
     program = (
         "import os, sys, time; from molaugerino.predict.workers import in_processes\n"

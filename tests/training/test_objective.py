@@ -102,6 +102,7 @@ class TestLossBudget:
         assert twin.report() == budget.report()
         assert twin.constant_loss == 1.0
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("cost", "expected"), [(0.0, math.pi), (1.0, 0.9)])
     def test_finds_the_width_at_which_the_loss_has_risen_by_what_is_allowed(self, cost, expected):
         """A world without a network: loss 0.2 at the identity, 0.2 + cost angle^4 under a rotation."""

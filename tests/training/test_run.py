@@ -135,6 +135,7 @@ class TestReproduction:
         assert steps_logged == sorted(steps_logged)
         assert steps_logged[0] < 50 < steps - 50 < steps_logged[-1]
 
+    @pytest.mark.slow
     def test_resume_before_the_first_checkpoint_starts_over(self, tiny_config, tmp_path):
         whole = train(tiny_config(tmp_path / "whole"))
         cut = train(tiny_config(tmp_path / "cut"))
@@ -247,6 +248,7 @@ class TestWorlds:
 
 
 class TestStopping:
+    @pytest.mark.slow
     def test_early_stop_goes_back_to_the_best(self, tiny_config, tmp_path):
         wild = OptimConfig(batch=32, lr=0.5, ema=0.0, patience=1)
         run = train(tiny_config(tmp_path / "run", steps=400, optim=wild))
@@ -311,6 +313,7 @@ class TestRefusals:
         folders = {new_folder(None, stem_of(TrainConfig(data=(str(small_npz),)))) for _ in range(5)}
         assert len(folders) == 5
 
+    @pytest.mark.slow
     def test_a_damaged_checkpoint(self, tiny_config, tmp_path):
         run = train(tiny_config(tmp_path / "run", steps=200))
         (run.folder / "config.json").unlink()
