@@ -61,12 +61,13 @@ def build(out: Path) -> int:
 
 def complete(module: ModuleType) -> None:
     """Tell pdoc what it does not find: types in named tuples, and what a package offers under its own name."""
-    for found in vars(module).values():
-        if isinstance(found, type) and issubclass(found, tuple) and found.__module__ == module.__name__:
-            found.__annotations__.update(get_type_hints(found))
+    for own in vars(module).values():
+        if isinstance(own, type) and issubclass(own, tuple) and own.__module__ == module.__name__:
+            own.__annotations__.update(get_type_hints(own))
     inside = f"{module.__name__}."
+    found = {name: getattr(module, name) for name in dir(module)}  # those that are imported when asked for, too
     offered = [
-        f"`{v.__module__}.{k}`" for k, v in vars(module).items() if getattr(v, "__module__", "").startswith(inside)
+        f"`{v.__module__}.{k}`" for k, v in found.items() if str(getattr(v, "__module__", "")).startswith(inside)
     ]
     if hasattr(module, "__path__") and offered:
         module.__doc__ = f"{module.__doc__}\n\nOffers " + ", ".join(offered) + "."
