@@ -22,7 +22,7 @@ from molaugerino.predict.parts import Parts
 from molaugerino.predict.predictor import CHUNK, Predictor
 from molaugerino.predict.table import Layout, Row, Table
 from molaugerino.training.folder import RUNS
-from molaugerino.training.ready import DEFAULT, find_model
+from molaugerino.training.ready import DEFAULT, find_model, model_files
 from molaugerino.version import __version__
 
 NOT_ALL_OK = 1
@@ -73,11 +73,21 @@ def run(config: PredictConfig) -> int:
     for note in job.predictor.warnings:
         say(f"warning: {note}")
     with on_threads(None if job.options.jobs is None else 1):
-        if config.out is not None and config.plot is None and (config.out.is_file() or not config.out.exists()):
+        if config.out is not None and can_grow(config, job.form):
             summary = in_pieces(job, config.out, config)
+        elif config.resume:
+            raise UserError(
+                f"--resume goes on with a .csv, .json or .parquet file, got {config.out}; name one with --out"
+            )
         else:
             summary = at_once(job, config)
     return conclude(summary, config.strict)
+
+
+def can_grow(config: PredictConfig, form: Format) -> bool:
+    """Whether rows can be kept on disk as they come: a file whose columns do not hang on all of them, and no picture."""
+    is_file = config.out is not None and (config.out.is_file() or not config.out.exists())
+    return is_file and config.plot is None and form != "table"
 
 
 def job_of(config: PredictConfig) -> Job:
@@ -160,9 +170,7 @@ def in_pieces(job: Job, out: Path, config: PredictConfig) -> Summary:
 def stamp(job: Job, config: PredictConfig) -> dict[str, Any]:
     """What decides the rows, but for the molecules."""
     folder = find_model(config.checkpoint, RUNS, of_molecules=True)
-    files = {
-        path.name: sha256_of(path) for path in sorted(folder.iterdir()) if path.suffix in (".json", ".safetensors")
-    }
+    files = {path.name: sha256_of(path) for path in model_files(folder)}
     options = {name: value for name, value in asdict(job.options).items() if name not in ("jobs", "timeout")}
     return {"molaugerino": __version__, "model": files, "columns": list(job.layout.numbers), **options}
 

@@ -16,12 +16,13 @@ from molaugerino.predict.entries import Entry
 from molaugerino.predict.options import Options
 from molaugerino.predict.predictor import CHUNK, Predictor
 from molaugerino.predict.table import Row
+from molaugerino.training.ready import model_files
 
 
 def stream_on_ray(folder: Path, entries: Iterable[Entry], options: Options) -> Generator[Row]:
     """As `Predictor.stream`, by the workers of a Ray cluster that is there; a chunk whose worker dies is done again.
 
-    The molecules lie in the object store, some 100 bytes each; the model's files go to every worker.
+    The molecules lie in the object store; the model's files go to every worker.
 
     Args:
         folder: of the model.
@@ -35,7 +36,7 @@ def stream_on_ray(folder: Path, entries: Iterable[Entry], options: Options) -> G
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
-    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    files = {path.name: path.read_bytes() for path in model_files(folder)}
     workers = options.jobs or max(1, int(ray.cluster_resources().get("CPU", 1)))
     strategy = ray.data.ActorPoolStrategy(size=workers)
     items = [{"entries": pickle.dumps(chunk)} for chunk in _chunks(entries)]

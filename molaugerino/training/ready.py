@@ -7,7 +7,8 @@ from importlib import resources
 from pathlib import Path
 
 from molaugerino.errors import UserError
-from molaugerino.training.checkpoint import CONFIG, is_of_images
+from molaugerino.training.checkpoint import CONFIG, WEIGHTS, is_of_images
+from molaugerino.uncertainty.store import FILE as CALIBRATION
 
 DEFAULT = "qm9-mmff"
 TESTED = "tested.json"  # errors and coverage of a ready model on its test molecules, per route
@@ -18,6 +19,11 @@ def ready_models() -> dict[str, Path]:
     """Folders of the models that come with the package, by name."""
     home = Path(str(resources.files(PACKAGE))) / "pretrained"
     return {path.parent.name: path.parent for path in sorted(home.glob(f"*/{CONFIG}"))}
+
+
+def model_files(folder: Path) -> list[Path]:
+    """What a model answers by: card, weights and, where it has one, the calibration; a run folder holds much else."""
+    return [path for name in (CONFIG, WEIGHTS, CALIBRATION) if (path := folder / name).is_file()]
 
 
 def find_model(name: str, runs: Path, of_molecules: bool = False) -> Path:

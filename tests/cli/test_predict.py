@@ -78,6 +78,7 @@ def test_a_broken_run_goes_on(workplace, monkeypatch, capsys, form):
 
 def test_nothing_is_lost_by_mistake(workplace, monkeypatch, capsys):
     broken_off(monkeypatch, 2, "in.smi", "--out", "out.csv")
+    (workplace / "model" / "discovery.json").write_text("{}")  # is beside the model, and decides no row
     for arguments, message in [
         (("in.smi", "--out", "out.csv"), "out.csv.parts holds rows of an unfinished run; go on with --resume"),
         (("in.smi", "--out", "out.csv", "--resume", "--level", "0.5"), "another level (0.9, not 0.5)"),
@@ -95,6 +96,11 @@ def test_nothing_is_lost_by_mistake(workplace, monkeypatch, capsys):
         assert call(*arguments) == 2
         assert message in capsys.readouterr().err
     assert len((workplace / "out.csv").read_text().splitlines()) == 27
+    for name in ("out.txt", "/dev/null"):
+        assert call("in.smi", "--out", name, "--resume") == 2
+        assert "--resume goes on with a .csv, .json or .parquet file" in capsys.readouterr().err
+    assert call("CCO", "N", "--out", "out.txt") == 0
+    assert (workplace / "out.txt").read_text().startswith("input"), "a table for the eye"
     with pytest.raises(SystemExit):
         call("in.smi", "--resume")
     assert "--resume goes on with the file of --out" in capsys.readouterr().err
