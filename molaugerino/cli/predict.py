@@ -85,7 +85,7 @@ def run(config: PredictConfig) -> int:
 
 
 def can_grow(config: PredictConfig, form: Format) -> bool:
-    """Whether rows can be kept on disk as they come: a file whose columns do not hang on all of them, and no picture."""
+    """Whether rows can be kept on disk as they come: not for a table for the eye, a device, or a picture."""
     is_file = config.out is not None and (config.out.is_file() or not config.out.exists())
     return is_file and config.plot is None and form != "table"
 
