@@ -41,8 +41,11 @@ from tables.molecules import (
     worlds_table,
 )
 
+from molaugerino.benchmark.report import Runs, answers, claims, overview, write_report
+
 PRETRAINED = RESULTS.parent.parent / "data" / "pretrained"
 README = RESULTS.parent.parent / "README.md"
+SUITE = RESULTS / "suite"
 
 
 def draw_laws(content: dict[str, Any]) -> None:
@@ -63,6 +66,15 @@ def draw_laws(content: dict[str, Any]) -> None:
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     figure.savefig(RESULTS / "laws.png", dpi=130)
     plt.close(figure)
+
+
+def suite_block(content: dict[str, Any]) -> str:
+    """The benchmark's own report, drawn again, and what the README shows of it."""
+    write_report(content, SUITE)
+    runs = Runs(content["runs"])
+    said = [*answers(runs), "\n".join(f"- {line}" for line in claims(runs)), overview(runs).body()]
+    shown = [name for name in ("laws", "data") if (SUITE / f"{name}.svg").exists()]
+    return "\n\n".join([*said, *(f"![{name}](benchmarks/results/{SUITE.name}/{name}.svg)" for name in shown)])
 
 
 def fill(text: str, name: str, content: str) -> str:
@@ -123,6 +135,8 @@ def main() -> None:
         for part, make in makers.items():
             if any(r["part"] == part for r in content.get("runs", [])):
                 text = fill(text, f"{block}_{part}", make(content))
+    if (SUITE / "results.json").exists():
+        text = fill(text, "suite", suite_block(json.loads((SUITE / "results.json").read_text())))
     tested = {path.parent.name: json.loads(path.read_text()) for path in sorted(PRETRAINED.glob("*/tested.json"))}
     if tested:
         text = fill(text, "ready", ready_table(tested))

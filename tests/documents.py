@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from molaugerino.cli.main import VERBS
-from molaugerino.config import ImageConfig
+from molaugerino.config import EquivarianceConfig, ImageConfig, RecipeConfig
 
 ROOT = Path(__file__).parent.parent
 FENCED = re.compile(r"(?:^<!-- ([^\n]*?) -->\n)?^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -46,4 +46,8 @@ def known_flags() -> set[str]:
     """Those that any verb takes."""
     settings = (ROOT / "molaugerino" / "config").glob("*.py")
     known = {flag for path in settings for flag in re.findall(r"--[a-z-]+", path.read_text())}
-    return known | {f"--{name}" for config in (*VERBS.values(), ImageConfig) for name in config.__dataclass_fields__}
+    return known | {
+        f"--{name}"
+        for config in (*VERBS.values(), ImageConfig, RecipeConfig, EquivarianceConfig)
+        for name in getattr(config, "__dataclass_fields__", ())
+    }

@@ -40,7 +40,7 @@ LEVELS = {
     "measure": 5,
     "discover_images": 6,
     "image_pictures": 6,
-    "benchmark": 5,
+    "benchmark": 6,
     "regressor": 6,
     "cli": 7,
 }

@@ -13,10 +13,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from molaugerino.benchmark import published, recipe_file, recipes, result
+from molaugerino.benchmark.recipes import published, recipe_file, recipes, result
+from molaugerino.benchmark.report import PAGE
+from molaugerino.benchmark.suite import RESULTS, Progress, run_suite
 from molaugerino.cli.main import parse
+from molaugerino.cli.streams import processes
 from molaugerino.cli.train import INTERRUPTED, resumed
-from molaugerino.config import DEFAULT_MINUTES, BenchmarkConfig, TrainConfig
+from molaugerino.config import DEFAULT_MINUTES, EquivarianceConfig, RecipeConfig, TrainConfig
 from molaugerino.datasets.names import B3LYP
 from molaugerino.errors import UserError
 from molaugerino.files import write_atomic
@@ -31,13 +34,36 @@ from molaugerino.training.run import Run, absolute, train
 RESULT = "result.json"
 
 
-def run(config: BenchmarkConfig) -> int:
+def run(config: RecipeConfig | EquivarianceConfig) -> int:
+    return run_equivariance(config) if isinstance(config, EquivarianceConfig) else run_recipe(config)
+
+
+def run_equivariance(config: EquivarianceConfig) -> int:
+    out = config.out or RUNS / f"equivariance-{config.suite}"
+    if (out / RESULTS).is_file() and not config.resume:
+        raise UserError(f"{out} already holds a suite; add --resume to go on with it, or choose another --out")
+    console = Console(stderr=True)
+
+    def say(line: str, progress: Progress) -> None:
+        left = "" if progress.minutes_left is None else f", {progress.minutes_left:.0f} minutes left"
+        console.print(f"{progress.done} of {progress.total}{left}: {line}", soft_wrap=True, highlight=False)
+
+    try:
+        end = run_suite(config.suite, out, config.data, processes(config.jobs, None) or 1, config.only, say)
+    except KeyboardInterrupt:
+        console.print(f"interrupted; go on with the same call and --resume; so far: {out / PAGE}", soft_wrap=True)
+        return INTERRUPTED
+    print(f"{end.done} runs are done, {end.failed} failed; the report is {out / PAGE}")
+    return 1 if end.failed else 0
+
+
+def run_recipe(config: RecipeConfig) -> int:
     if config.recipe is None:
         for name, path in recipes().items():
             print(f"{name:12} {path.read_text().splitlines()[0].removeprefix('# ')}")
         return 0
     path = recipe_file(config.recipe)
-    folder = config.out or RUNS / f"{config.suite}-{path.stem}-{config.seed}"
+    folder = config.out or RUNS / f"qm9-{path.stem}-{config.seed}"
     begun = (folder / SETTINGS).is_file()
     if begun and not config.resume:
         raise UserError(f"{folder} already holds a run; add --resume to go on with it, or choose another --out")
@@ -52,7 +78,7 @@ def run(config: BenchmarkConfig) -> int:
         if not is_first():
             return 0
         if finished is None:
-            again = f"molaugerino benchmark {config.suite} --recipe {config.recipe} --seed {config.seed}"
+            again = f"molaugerino benchmark qm9 --recipe {config.recipe} --seed {config.seed}"
             print(f"go on with: {again} --out {folder} --resume")
             return INTERRUPTED
         facts = {"settings": json.loads(json.dumps(asdict(settings), default=str)), "law": finished.law}
@@ -63,7 +89,7 @@ def run(config: BenchmarkConfig) -> int:
     return 0
 
 
-def refuse_another(begun: TrainConfig, recipe: TrainConfig, config: BenchmarkConfig) -> None:
+def refuse_another(begun: TrainConfig, recipe: TrainConfig, config: RecipeConfig) -> None:
     """The run that was begun must be what is asked for: nothing given is left aside."""
     asked = {"target": recipe.target, "seed": config.seed, "minutes": config.minutes, "steps": config.steps}
     asked["data"] = absolute(config.data)
@@ -86,7 +112,7 @@ def finish(settings: TrainConfig, folder: Path, pause: float) -> Run | None:
     return Run(folder, card.law, evaluate_model(augmented, card, *tested, card.eval_copies), held)
 
 
-def from_recipe(path: Path, config: BenchmarkConfig) -> TrainConfig:
+def from_recipe(path: Path, config: RecipeConfig) -> TrainConfig:
     settings = replace(parse("train", ["--config", str(path)]), config=None, seed=config.seed)
     if config.data:
         settings = replace(settings, data=config.data)

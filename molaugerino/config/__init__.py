@@ -20,7 +20,9 @@ from molaugerino.config.verbs import BenchmarkConfig as BenchmarkConfig
 from molaugerino.config.verbs import DataConfig as DataConfig
 from molaugerino.config.verbs import DiscoverConfig as DiscoverConfig
 from molaugerino.config.verbs import EmbedConfig as EmbedConfig
+from molaugerino.config.verbs import EquivarianceConfig as EquivarianceConfig
 from molaugerino.config.verbs import EvaluateConfig as EvaluateConfig
 from molaugerino.config.verbs import ExportConfig as ExportConfig
 from molaugerino.config.verbs import MeasureConfig as MeasureConfig
 from molaugerino.config.verbs import PredictConfig as PredictConfig
+from molaugerino.config.verbs import RecipeConfig as RecipeConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -92,6 +93,8 @@ class LawConfig:
     single out any axis. swing-twist: one axis, a width about it and one away from it. box: a width per coordinate."""
     mirror: Annotated[float | None, optional("P", "no reflections")] = None
     """Learn whether to reflect, too: the probability of the inversion at the start."""
+    axis: Annotated[tuple[float, float, float] | None, optional("X Y Z", "all rotations")] = None
+    """Of --augment fixed: turns about this axis only, where it is known which are allowed."""
     conditional: bool = False
     """Let the widths depend on the molecule, through a small network of its atoms."""
     strength: Annotated[float | None, optional("FLOAT", "0.01")] = None
@@ -198,6 +201,12 @@ class TrainConfig:
     law: LawConfig = field(default_factory=LawConfig)
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
 
+    def _check_axis(self, axis: tuple[float, float, float]) -> None:
+        if not (any(axis) and all(map(math.isfinite, axis))):
+            raise UserError(f"--law.axis must be three finite numbers, not all 0, got {axis}")
+        if self.augment != "fixed" or self.law.mirror is not None or self.law.conditional:
+            raise UserError("--law.axis is for --augment fixed, without --law.mirror and --law.conditional")
+
     def __post_init__(self) -> None:
         for name in ("data", "method", "target"):  # one may be given as it is
             if isinstance(getattr(self, name), str):
@@ -221,6 +230,8 @@ class TrainConfig:
             raise UserError(f"--consistency must be positive, got {self.consistency}; leave it out for none")
         if self.law.strength is not None and self.objective not in ("kl", "norm"):
             raise UserError(f"--law.strength is for --objective kl or norm; {self.objective} sets its own")
+        if self.law.axis is not None:
+            self._check_axis(self.law.axis)
         if self.law.mirror is not None and self.law.mirror > 1:
             raise UserError(f"--law.mirror is a probability, got {self.law.mirror}")
         if not 0 <= self.law.band[0] < self.law.band[1]:

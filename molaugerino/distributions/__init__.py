@@ -6,6 +6,7 @@ from molaugerino.distributions.base import GroupDistribution as GroupDistributio
 from molaugerino.distributions.conditional import AtomFeatures as AtomFeatures
 from molaugerino.distributions.conditional import Conditional as Conditional
 from molaugerino.distributions.families import Family as Family
+from molaugerino.distributions.families import about_axis as about_axis
 from molaugerino.distributions.families import molecular_law as molecular_law
 from molaugerino.distributions.families import rigid_motions as rigid_motions
 from molaugerino.distributions.finite import Finite as Finite

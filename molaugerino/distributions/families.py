@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 from molaugerino.checks import check_range
@@ -48,6 +48,17 @@ def _gaussian(rotation: float, translation: float, cap: float) -> Product:
 def _swing_twist(rotation: float, translation: float, cap: float) -> Product:
     turn = SwingTwist(twist=rotation, swing=rotation)
     return Product(SE3, _shifts(translation, cap), turn)
+
+
+def about_axis(axis: Sequence[float], translation: float, cap: float = 1.0) -> Product:
+    """All turns about an axis and no others, then a shift: the law of who knows that these are allowed.
+
+    Args:
+        axis: three numbers, any length but 0.
+        translation: length in angstrom, in [0, cap].
+        cap: to which the nats of translations are counted.
+    """
+    return Product(SE3, _shifts(translation, cap), SwingTwist(axis, twist=math.pi, swing=0.0))
 
 
 def _igso(rotation: float, translation: float, cap: float) -> Product:

@@ -287,6 +287,7 @@ class Predictor:
         answered, spread = self.averaged(molecules, [p.geometries for p in prepared])
         half = self._half_widths(route, answered, spread, options.level)
         first = np.cumsum([0] + [len(p.geometries) for p in prepared])  # geometry of each molecule
+        domains = self._domains(molecules.subset(first[:-1]), answered.hidden)
         done = []
         for k, (row, p) in enumerate(zip(rows, prepared, strict=True)):
             values = answered.values[k].double().numpy()
@@ -294,7 +295,7 @@ class Predictor:
                 why = "the model gave no finite number for this geometry"
                 done.append(replace(row, status="bad_geometry", reason=why))
                 continue
-            state, why = self._domain(molecules.subset(first[k : k + 1]), answered.hidden[k])
+            state, why = domains[k]
             done.append(
                 replace(
                     row,
@@ -311,10 +312,10 @@ class Predictor:
             )
         return done
 
-    def _domain(self, molecule: MoleculeSet, hidden: torch.Tensor) -> tuple[DomainColumn, str]:
+    def _domains(self, molecules: MoleculeSet, hidden: torch.Tensor) -> Sequence[tuple[DomainColumn, str]]:
         if self.calibration is None:
-            return "", ""
-        return self.calibration.domain.judge(molecule, float(self.calibration.latent.distance(hidden[None])))
+            return [("", "")] * len(molecules)
+        return self.calibration.domain.judge(molecules, self.calibration.latent.distance(hidden).numpy())
 
     def answers(self, molecules: MoleculeSet, rows: np.ndarray | None = None) -> Answers:
         """What the model says of each geometry of a set, or of some of its rows."""
@@ -331,21 +332,22 @@ class Predictor:
             parts: which of them belong to which molecule.
         """
         each = self.answers(molecules)
-        means, isomer_sd, conformer_sd, start = [], [], [], 0
-        for geometries in parts:
-            own = Answers(*(field[start : start + len(geometries)] for field in each))
-            start += len(geometries)
+        sizes = np.array([len(geometries) for geometries in parts])
+        first = np.cumsum(sizes) - sizes
+        means = Answers(*(field[torch.from_numpy(first)] for field in each))  # of a single geometry, its own
+        isomer_sd, conformer_sd = np.zeros(means.values.shape), np.zeros(means.values.shape)
+        for k in np.flatnonzero(sizes > 1):
+            geometries, own = parts[k], Answers(*(field[first[k] : first[k] + sizes[k]] for field in each))
             isomer = np.array([g.isomer for g in geometries])
             weight = torch.tensor([g.weight for g in geometries], dtype=own.values.dtype)
-            members = [torch.from_numpy(isomer == k) for k in np.unique(isomer)]
-            by_isomer = [[(weight[m, None] * field[m]).sum(0) for m in members] for field in own]
-            values = torch.stack(by_isomer[0])
-            means.append([torch.stack(field).mean(0) for field in by_isomer])
-            isomer_sd.append(values.std(0, correction=0).double().numpy())
+            members = [torch.from_numpy(isomer == i) for i in np.unique(isomer)]
+            by_isomer = [torch.stack([(weight[m, None] * field[m]).sum(0) for m in members]) for field in own]
+            for mean, several in zip(means, by_isomer, strict=True):
+                mean[k] = several.mean(0)
+            isomer_sd[k] = by_isomer[0].std(0, correction=0).numpy()
             within = torch.stack([own.values[m].var(0, correction=0) for m in members])
-            conformer_sd.append(within.mean(0).sqrt().double().numpy())
-        fields = zip(*means, strict=True)
-        return Answers(*(torch.stack(field) for field in fields)), Spread(np.stack(isomer_sd), np.stack(conformer_sd))
+            conformer_sd[k] = within.mean(0).sqrt().numpy()
+        return means, Spread(isomer_sd, conformer_sd)
 
     def _half_widths(self, route: str, answered: Answers, spread: Spread, level: float) -> np.ndarray:
         """Of the route; where open configurations have no intervals of their own, wider by what isomers differ."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+import lightning.pytorch as pl
 import numpy as np
 import torch
 from rich.console import Console
@@ -168,13 +169,19 @@ def make_image_module(config: ImageConfig, card: ImageCard, data: ImageRunData) 
     )
 
 
-def train_images(config: ImageConfig, console: Console | None = None, pause: float = math.inf) -> ImageRun | None:
+def train_images(
+    config: ImageConfig,
+    console: Console | None = None,
+    pause: float = math.inf,
+    callbacks: Sequence[pl.Callback] = (),
+) -> ImageRun | None:
     """Train a network of images with its law; with `config.resume`, go on where that run was interrupted.
 
     Args:
         config: the settings; of a resumed run, those in its folder.
         console: where progress is shown (default: standard error).
         pause: minutes after which the run is interrupted, to be resumed.
+        callbacks: of Lightning, beside our own.
 
     Returns:
         The finished run, None where it was interrupted (its folder can be resumed).
@@ -193,7 +200,7 @@ def train_images(config: ImageConfig, console: Console | None = None, pause: flo
         folder = new_folder(config.out, f"{config.task}-{config.augment}")  # last: a mistake leaves no folder
         save_split(data.split, folder / SPLITS, np.arange(len(data.packed)))
         write_atomic(folder / SETTINGS, to_toml(replace(settled(config), out=None, config=None)))
-    if not fit(module, config, data, folder, console, 60 * pause, ()):
+    if not fit(module, config, data, folder, console, 60 * pause, callbacks):
         console.print(f"interrupted; go on with: molaugerino train --resume {folder}", soft_wrap=True)
         return None
     return first_alone(lambda: conclude(module, data, card, folder))

@@ -35,6 +35,7 @@ from molaugerino.datasets import (
     scaffolds,
 )
 from molaugerino.datasets.targets import Pooling
+from molaugerino.distributions import about_axis
 from molaugerino.errors import UserError
 from molaugerino.laplace import Gaussian
 from molaugerino.models import Scaling
@@ -206,7 +207,7 @@ def make_card(config: TrainConfig, data: RunData) -> ModelCard:
         net=config.net,
         augment=cast(Augmentation, config.augment),
         law={},
-        family=config.law.family,
+        family=config.law.family if config.law.axis is None else "swing-twist",
         mirror=config.law.mirror is not None,
         conditional=config.law.conditional,
         start=law_start(config),
@@ -246,6 +247,8 @@ def make_augmented(config: TrainConfig, card: ModelCard, data: RunData) -> Augme
         "learned": law_start(config),
     }
     augmented = build(card, *start[config.augment])
+    if config.law.axis is not None:
+        augmented.distribution = about_axis(config.law.axis, config.law.cap, config.law.cap)
     train = data.packed.batch(torch.from_numpy(data.train))
     readout_of(augmented).fit_scale(train.x, train.y)
     return augmented

@@ -50,21 +50,25 @@ class Domain:
             max_heavy=int(heavy_atoms(trained).max()),
         )
 
-    def judge(self, molecule: MoleculeSet, distance: float) -> tuple[DomainState, str]:
-        """State and reason ('' inside) of one molecule, given alone.
+    def judge(self, molecules: MoleculeSet, distances: np.ndarray) -> list[tuple[DomainState, str]]:
+        """State and reason ('' inside) of every molecule.
 
         Args:
-            molecule: at the geometry that is predicted.
-            distance: in latent space.
+            molecules: at the geometries that are predicted.
+            distances: (molecules,) in latent space.
         """
+        each = zip(molecules.num_atoms, heavy_atoms(molecules), *bond_extremes(molecules), distances, strict=True)
+        return [self._judge_one(int(atoms), int(heavy), *map(float, rest)) for atoms, heavy, *rest in each]
+
+    def _judge_one(
+        self, atoms: int, heavy: int, shortest: float, longest: float, distance: float
+    ) -> tuple[DomainState, str]:
         found: list[tuple[DomainState, str]] = []
-        atoms = int(molecule.num_atoms[0])
         if atoms > self.max_atoms:
             found.append(("outside", f"{atoms} atoms; training molecules have at most {self.max_atoms}"))
-        heavy = int(heavy_atoms(molecule)[0])
         if self.max_heavy is not None and heavy > self.max_heavy:
             found.append(("outside", f"{heavy} heavy atoms; training molecules have at most {self.max_heavy}"))
-        found += self._strain(molecule)
+        found += self._strain(shortest, longest)
         if distance > BEYOND * self.farthest:
             found.append(("outside", f"{distance / self.common:.1f} times as far from the training set as usual"))
         elif distance > self.common:
@@ -74,11 +78,8 @@ class Domain:
         worst: DomainState = "outside" if any(state == "outside" for state, _ in found) else "edge"
         return worst, "; ".join(reason for state, reason in found if state == worst)
 
-    def _strain(self, molecule: MoleculeSet) -> list[tuple[DomainState, str]]:
-        ratios = bond_ratios(molecule)
-        if len(ratios) == 0:
-            return []
-        short, long = 1 - ratios.min() / self.shortest, ratios.max() / self.longest - 1
+    def _strain(self, shortest: float, longest: float) -> list[tuple[DomainState, str]]:
+        short, long = 1 - shortest / self.shortest, longest / self.longest - 1
         amount, kind = (short, "shorter") if short > long else (long, "longer")
         states: tuple[DomainState, DomainState] = ("edge", "outside")
         state = [s for s, allowed in zip(states, SLACK, strict=True) if amount > allowed][-1:]
@@ -95,10 +96,21 @@ def heavy_atoms(molecules: MoleculeSet) -> np.ndarray:
 
 def bond_ratios(molecules: MoleculeSet) -> np.ndarray:
     """(bonds,) lengths over sums of covalent radii, below 1.2."""
-    pairs = bonded_pairs(molecules)
-    if len(pairs) == 0:
-        return np.zeros(0)
+    return _bonds(molecules)[0]
+
+
+def bond_extremes(molecules: MoleculeSet) -> tuple[np.ndarray, np.ndarray]:
+    """(molecules,) the shortest and the longest of each molecule's `bond_ratios`; infinite and 0 where it has none."""
+    ratios, owner = _bonds(molecules)
+    shortest, longest = np.full(len(molecules), np.inf), np.zeros(len(molecules))
+    np.minimum.at(shortest, owner, ratios)
+    np.maximum.at(longest, owner, ratios)
+    return shortest, longest
+
+
+def _bonds(molecules: MoleculeSet) -> tuple[np.ndarray, np.ndarray]:
+    """Ratios, and the molecule of each."""
+    i, j = bonded_pairs(molecules).T
     radii = covalent_radii()[molecules.atomic_numbers]
-    i, j = pairs.T
     ratios = np.linalg.norm(molecules.positions[i] - molecules.positions[j], axis=1) / (radii[i] + radii[j])
-    return ratios[ratios < BONDED]
+    return ratios[ratios < BONDED], molecules.owner[i][ratios < BONDED]

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from molaugerino.benchmark import published, recipes, result
+from molaugerino.benchmark.recipes import published, recipes, result
 from molaugerino.cli.benchmark import RESULT, show
 from molaugerino.cli.main import main, parse
-from molaugerino.config import BenchmarkConfig
+from molaugerino.config import RecipeConfig
 from molaugerino.datasets import NAMES
 from molaugerino.errors import UserError
 from molaugerino.training.checkpoint import CONFIG
@@ -99,9 +99,9 @@ def test_mistakes(recipe, capsys):
     assert "no recipe 'gab'; there are alpha, b3lyp-gap" in capsys.readouterr().err
     for name, value in {"minutes": -1.0, "steps": -1, "piece": 0.0}.items():
         with pytest.raises(UserError, match=f"--{name} must be positive, got {value}"):
-            BenchmarkConfig("qm9", **{name: value})
+            RecipeConfig(**{name: value})
     with pytest.raises(UserError, match="one of --minutes and --steps"):
-        BenchmarkConfig("qm9", minutes=1.0, steps=1)
+        RecipeConfig(minutes=1.0, steps=1)
 
 
 def test_published_errors_have_sources_and_units():

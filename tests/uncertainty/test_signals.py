@@ -89,6 +89,18 @@ class TestDomain:
         molecule = data.subset(np.array([row]))
         return replace(molecule, positions=molecule.positions * np.float32(stretch))
 
+    def judged(self, domain, molecule, distance=0.0):
+        [found] = domain.judge(molecule, np.array([distance]))
+        return found
+
+    def test_several_are_judged_as_each_alone(self, data):
+        alone = [data.subset(np.array([k])) for k in range(30)]
+        narrow = Domain.of(np.arange(1000.0), data.subset(np.arange(15)))
+        distances = np.linspace(0, 2000, 30)
+        several = narrow.judge(data.subset(np.arange(30)), distances)
+        assert several == [self.judged(narrow, one, d) for one, d in zip(alone, distances, strict=True)]
+        assert len({state for state, _ in several}) == 3
+
     @pytest.mark.parametrize(
         ("distance", "state", "reason"),
         [
@@ -99,30 +111,30 @@ class TestDomain:
     )
     def test_distance(self, data, distance, state, reason):
         small = int(np.argmin(data.num_atoms))
-        assert self.DOMAIN.judge(self.one(data, small), distance) == (state, reason)
+        assert self.judged(self.DOMAIN, self.one(data, small), distance) == (state, reason)
 
     def test_size(self, data):
         large = int(np.argmax(data.num_atoms))
         atoms = int(data.num_atoms[large])
-        state, reason = replace(self.DOMAIN, max_atoms=atoms - 1).judge(self.one(data, large), 0.0)
+        state, reason = self.judged(replace(self.DOMAIN, max_atoms=atoms - 1), self.one(data, large))
         assert (state, reason) == ("outside", f"{atoms} atoms; training molecules have at most {atoms - 1}")
-        assert replace(self.DOMAIN, max_atoms=atoms).judge(self.one(data, large), 0.0)[0] == "inside"
+        assert self.judged(replace(self.DOMAIN, max_atoms=atoms), self.one(data, large))[0] == "inside"
 
     def test_heavy_atoms(self, data):
         large = int(np.argmax(heavy_atoms(data)))
         heavy = int((self.one(data, large).atomic_numbers > 1).sum())
         wide = replace(self.DOMAIN, max_atoms=100)
-        state, reason = replace(wide, max_heavy=heavy - 1).judge(self.one(data, large), 0.0)
+        state, reason = self.judged(replace(wide, max_heavy=heavy - 1), self.one(data, large))
         assert (state, reason) == ("outside", f"{heavy} heavy atoms; training molecules have at most {heavy - 1}")
         for told in (heavy, None):
-            assert replace(wide, max_heavy=told).judge(self.one(data, large), 0.0)[0] == "inside"
+            assert self.judged(replace(wide, max_heavy=told), self.one(data, large))[0] == "inside"
 
     @pytest.mark.parametrize(("stretch", "state"), [(1.0, "inside"), (0.96, "edge"), (0.85, "outside"), (1.04, "edge")])
     def test_strain(self, data, stretch, state):
         molecule = self.one(data, int(np.argmin(data.num_atoms)))
         ratios = bond_ratios(molecule)
         domain = replace(self.DOMAIN, shortest=float(ratios.min()), longest=float(ratios.max()))
-        found, reason = domain.judge(self.one(data, int(np.argmin(data.num_atoms)), stretch), 0.0)
+        found, reason = self.judged(domain, self.one(data, int(np.argmin(data.num_atoms)), stretch))
         assert found == state
         assert bool(reason) == (state != "inside")
 

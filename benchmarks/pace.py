@@ -1,0 +1,92 @@
+"""What a step of each contestant of the benchmark of equivariance costs: molaugerino/benchmark/pace.json.
+
+    python benchmarks/pace.py --data DIR ... [--steps 300] [--jobs 2]
+
+Processor seconds of one core, from a short run of every contestant on every set of molecules and image task that a
+suite has it on: from step 100 on, so that what happens once is left out. A law by evidence, and layers that are weighed
+by it, begin after a tenth of these steps, as in a run. Numbers of steps of the suites come from this file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # of this and of the processes it starts; read when torch is loaded
+
+import lightning.pytorch as pl
+import torch
+from record import provenance
+
+from molaugerino import benchmark
+from molaugerino.benchmark.contestants import CONTESTANTS
+from molaugerino.benchmark.runs import QUIET, Job, image_config, molecule_config
+from molaugerino.benchmark.sets import located
+from molaugerino.benchmark.worlds import SUITES, WORLDS
+from molaugerino.training.images import train_images
+from molaugerino.training.run import train
+
+PLACE = Path(benchmark.__file__).parent / "pace.json"
+FROM = 100
+
+
+class Stopwatch(pl.Callback):
+    """Processor seconds since the start at every step."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.times.append(time.process_time())
+
+
+def measured(job: Job) -> float:
+    """Seconds per step."""
+    torch.set_num_threads(1)
+    watch = Stopwatch()
+    with tempfile.TemporaryDirectory() as scratch:
+        job = replace(job, out=Path(scratch))
+        if WORLDS[job.world].of_images:
+            train_images(image_config(job), QUIET, callbacks=[watch])
+        else:
+            train(molecule_config(job), QUIET, callbacks=[watch])
+    return (watch.times[-1] - watch.times[FROM]) / (len(watch.times) - 1 - FROM)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, nargs="+", default=[])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--jobs", type=int, default=2)
+    options = parser.parse_args()
+    held = json.loads(PLACE.read_text()) if PLACE.exists() else {}
+    paces: dict[str, dict[str, float]] = held.get("seconds_per_step", {})
+    origin = provenance(0)
+    context = multiprocessing.get_context("spawn")
+    wanted: dict[tuple[str, str], Job] = {}
+    for suite in SUITES.values():
+        for name, contestant, _ in suite.runs():
+            world = WORLDS[name]
+            key = name if world.of_images else world.source
+            alike = CONTESTANTS[contestant].told or CONTESTANTS[contestant].change is not None
+            if not alike and contestant not in paces.get(key, {}) and located(world.source, options.data) is not None:
+                job = Job(name, contestant, 0, options.steps, 100, tuple(options.data), Path())
+                wanted.setdefault((key, contestant), job)
+    with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:
+        found = {place: pool.submit(measured, job) for place, job in wanted.items()}
+        for (key, contestant), pace in found.items():
+            paces.setdefault(key, {})[contestant] = round(pace.result(), 5)
+            print(key, contestant, paces[key][contestant], flush=True)
+            PLACE.write_text(json.dumps(origin | {"seconds_per_step": paces}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,163 @@
+"""The pictures of the report."""
+
+from __future__ import annotations
+
+import io
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from molaugerino.benchmark.contestants import CONTESTANTS
+from molaugerino.benchmark.worlds import WORLDS
+
+Run = dict[str, Any]
+COLUMNS, SIDE = 3, 3.4  # panels in a row, inches
+COLOURS = ("#000000", "#d55e00", "#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#e69f00", "#999933", "#882255", "#44aa99")
+SIZED = "gap-"
+
+
+class Picture(NamedTuple):
+    """A drawing, and what it shows."""
+
+    svg: str
+    caption: str
+
+
+def pictures(content: Mapping[str, Any]) -> dict[str, Picture]:
+    """By the names of their files; those that there are runs for."""
+    runs: list[Run] = content["runs"]
+    drawn = {
+        "minutes": (curves, "Validation error against processor minutes of training, means over the splits."),
+        "data": (sizes, "Test error against the number of training molecules."),
+        "laws": (laws, "Learned laws against what is right: nats that are left to it, a point per split."),
+        "cost": (costs, "Test error against the time that a prediction takes, as each contestant is meant to be used."),
+    }
+    made = {name: (draw(runs), caption) for name, (draw, caption) in drawn.items()}
+    return {name: Picture(as_svg(figure), caption) for name, (figure, caption) in made.items() if figure is not None}
+
+
+def as_svg(figure: Figure) -> str:
+    """The same bytes for the same runs."""
+    buffer = io.StringIO()
+    with rc_context({"svg.hashsalt": "molaugerino", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def style(name: str) -> dict[str, Any]:
+    k = list(CONTESTANTS).index(name)
+    return {"color": COLOURS[k % len(COLOURS)], "linestyle": "-" if k < len(COLOURS) else "--"}
+
+
+def panels(
+    names: Sequence[str], draw: Callable[[Axes, str], None], label_x: str, label_y: Callable[[str], str]
+) -> Figure | None:
+    """A panel for each name, one legend for all."""
+    if not names:
+        return None
+    rows = -(-len(names) // COLUMNS)
+    columns = min(COLUMNS, len(names))
+    figure = Figure(figsize=(SIDE * columns, SIDE * rows + 0.9), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(rows, columns, squeeze=False).ravel())
+    shown: dict[str, Any] = {}
+    for place, name in zip(axes, names, strict=False):
+        draw(place, name)
+        place.set(title=name, xlabel=label_x, ylabel=label_y(name))
+        handles, labels = place.get_legend_handles_labels()
+        shown |= dict(zip(labels, handles, strict=True))
+    for place in axes[len(names) :]:
+        place.set_axis_off()
+    order = [name for name in CONTESTANTS if name in shown]
+    if order:
+        figure.legend([shown[n] for n in order], order, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+    return figure
+
+
+def by_contestant(runs: Sequence[Run], world: str) -> dict[str, list[Run]]:
+    own = [r for r in runs if r["world"] == world]
+    return {name: found for name in CONTESTANTS if (found := [r for r in own if r["contestant"] == name])}
+
+
+def worlds_of(runs: Sequence[Run]) -> list[str]:
+    present = {r["world"] for r in runs}
+    return [world for world in WORLDS if world in present]
+
+
+def curves(runs: Sequence[Run]) -> Figure | None:
+    names = [w for w in worlds_of(runs) if any(len(r["curve"]) > 1 for r in runs if r["world"] == w)]
+
+    def draw(axes: Axes, world: str) -> None:
+        for name, own in by_contestant(runs, world).items():
+            lines = [np.array(r["curve"]) for r in own if len(r["curve"]) > 1]
+            if lines:
+                times = np.mean([line[:, 0] for line in lines if len(line) == len(lines[0])], axis=0)
+                values = np.mean([line[:, 1] for line in lines if len(line) == len(lines[0])], axis=0)
+                axes.plot(times, values, label=name, marker=".", **style(name))
+        if not WORLDS[world].of_images:
+            axes.set_yscale("log")
+
+    def label(world: str) -> str:
+        unit = next(r["unit"] for r in runs if r["world"] == world)
+        return "accuracy" if WORLDS[world].of_images else f"MAE, {unit}"
+
+    return panels(names, draw, "processor minutes", label)
+
+
+def sizes(runs: Sequence[Run]) -> Figure | None:
+    sized = [w for w in worlds_of(runs) if w.startswith(SIZED)]
+
+    def draw(axes: Axes, _: str) -> None:
+        for name in CONTESTANTS:
+            points = [(WORLDS[w].train or 0, [r["error"] for r in by_contestant(runs, w).get(name, ())]) for w in sized]
+            points = [(n, errors) for n, errors in points if errors]
+            if points:
+                x, y = [n for n, _ in points], [statistics.fmean(e) for _, e in points]
+                bars = [statistics.stdev(e) if len(e) > 1 else 0.0 for _, e in points]
+                axes.errorbar(x, y, bars, label=name, marker="o", **style(name))
+        axes.set(xscale="log", yscale="log")
+
+    return panels(["gap"] if sized else [], draw, "training molecules", lambda _: "test MAE, eV")
+
+
+def laws(runs: Sequence[Run]) -> Figure | None:
+    learned = [r for r in runs if r["law"] is not None and not WORLDS[r["world"]].of_images]
+    names = [w for w in worlds_of(learned) if WORLDS[w].symmetry != "unknown"]
+
+    def left(run: Run) -> float:
+        law = run["law"]
+        return float(law["nats"] if WORLDS[run["world"]].symmetry == "rotations" else law["spin_nats"])
+
+    def draw(axes: Axes, world: str) -> None:
+        for name, own in by_contestant(learned, world).items():
+            x = [left(r) for r in own]
+            y = [np.degrees(r["law"]["mean_tilt_rad"]) for r in own]
+            axes.plot(x, y, label=name, marker="o", **(style(name) | {"linestyle": ""}))
+        right = 90.0 if WORLDS[world].symmetry == "rotations" else 0.0
+        axes.plot(0, right, marker="*", markersize=16, color="none", markeredgecolor="black")
+        axes.set(ylim=(-5, 95))
+        axes.set_xlim(left=-0.1)
+
+    return panels(names, draw, "nats that are left (star: what is right)", lambda _: "mean tilt of the axis, degree")
+
+
+def costs(runs: Sequence[Run]) -> Figure | None:
+    timed = [r for r in runs if r.get("predict_ms")]
+
+    def draw(axes: Axes, world: str) -> None:
+        for name, own in by_contestant(timed, world).items():
+            used = "1"
+            if CONTESTANTS[name].averaged:
+                used = "quadrature" if WORLDS[world].symmetry == "rotations" else "16"
+            ms = statistics.median(r["predict_ms"][used] for r in own)
+            axes.plot(ms, statistics.fmean(r["error"] for r in own), label=name, marker="o", **style(name))
+        axes.set(xscale="log", yscale="log")
+
+    def label(world: str) -> str:
+        return f"test MAE, {next(r['unit'] for r in timed if r['world'] == world)}"
+
+    return panels(worlds_of(timed), draw, "ms per molecule", label)

@@ -1,0 +1,241 @@
+"""One run of the benchmark: a contestant in a world, trained for its number of steps, then scored."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import platform
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+import torch
+from rich.console import Console
+
+import molaugerino
+from molaugerino.benchmark.contestants import CONTESTANTS, WIDEST, Contestant
+from molaugerino.benchmark.scores import QUADRATURE, memory_to_predict, recovered, score_molecules
+from molaugerino.benchmark.sets import located, prepare
+from molaugerino.benchmark.worlds import WORLDS, World
+from molaugerino.config import ImageConfig, TrainConfig
+from molaugerino.datasets import World as Physics
+from molaugerino.errors import UserError
+from molaugerino.files import write_atomic
+from molaugerino.tasks import TASKS
+from molaugerino.training.callbacks import METRICS
+from molaugerino.training.checkpoint import package_versions
+from molaugerino.training.image_models import load_image_model
+from molaugerino.training.images import train_images
+from molaugerino.training.module import TrainingModule
+from molaugerino.training.run import train
+
+QUIET = Console(quiet=True)
+LEAST = 50  # steps
+NEAR = 5.0  # degrees: an image law has the width that is right
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to be done.
+
+    Attributes:
+        world: by name.
+        contestant: by name.
+        split: which one; the seed of everything.
+        steps: weight updates.
+        tested: molecules to test on, at most.
+        folders: where data are looked for.
+        out: folder of the suite.
+    """
+
+    world: str
+    contestant: str
+    split: int
+    steps: int
+    tested: int
+    folders: tuple[Path, ...]
+    out: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.world}-{self.contestant}-{self.split}"
+
+    @property
+    def record(self) -> Path:
+        """The file of its result."""
+        return self.out / "runs" / f"{self.name}.json"
+
+    @property
+    def folder(self) -> Path:
+        """The folder of its model."""
+        return self.out / "models" / self.name
+
+
+def steps_of(world: World, contestant: str, minutes: float) -> int:
+    """Steps that take so many minutes of one processor core where paces were measured, for anybody the same."""
+    paces = json.loads((resources.files("molaugerino.benchmark") / "pace.json").read_text())["seconds_per_step"]
+    key = world.name if world.of_images else world.source
+    alike = {"told": "fixed", "broken": "fixed"}
+    return max(LEAST, round(60 * minutes / paces[key][alike.get(contestant, contestant)]))
+
+
+class Change(pl.Callback):
+    """Does to a model before training what a contestant asks for."""
+
+    def __init__(self, contestant: Contestant) -> None:
+        self.contestant = contestant
+
+    def on_fit_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        if self.contestant.change is not None:
+            self.contestant.change(module.augmented)
+
+
+def do(job: Job) -> dict[str, Any]:
+    """Train and score; the result is written to `job.record`, too."""
+    torch.set_num_threads(1)
+    world, contestant = WORLDS[job.world], CONTESTANTS[job.contestant]
+    shutil.rmtree(job.folder, ignore_errors=True)  # of a run that was broken off
+    begun = time.process_time()
+    run = _images if world.of_images else _molecules
+    found = run(job, world, contestant)
+    result = {"world": job.world, "contestant": job.contestant, "split": job.split, "steps": job.steps}
+    result |= found | {"cpu_minutes": (time.process_time() - begun) / 60} | provenance()
+    job.record.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(job.record, json.dumps(result) + "\n")
+    return result
+
+
+def molecule_config(job: Job) -> TrainConfig:
+    """The settings of train."""
+    world, contestant = WORLDS[job.world], CONTESTANTS[job.contestant]
+    settings: dict[str, Any] = dict(world.settings) | dict(contestant.molecules)
+    if world.placed:
+        settings["target"] = (Physics("field").label,)
+    if contestant.told:
+        axis = tuple(Physics(settings["world"], job.split).axis.tolist())
+        settings["law"] = replace(WIDEST, axis=cast(Any, axis))
+    data, split = prepare(world, job.split, job.tested, job.folders, job.out / "data")
+    settings |= {"data": (str(data),), "split": str(split), "steps": job.steps, "out": job.folder}
+    return TrainConfig(**settings, seed=job.split, split_seed=job.split, world_seed=job.split)
+
+
+def image_config(job: Job) -> ImageConfig:
+    """The settings of train."""
+    world, contestant = WORLDS[job.world], CONTESTANTS[job.contestant]
+    if contestant.images is None:
+        raise UserError(f"{contestant.name} is not for images")
+    places = located(world.source, job.folders)
+    settings = dict(world.settings) | dict(contestant.images) | {"data": places[0] if places else None}
+    return ImageConfig(**settings, steps=job.steps, out=job.folder, seed=job.split, split_seed=job.split)
+
+
+def _molecules(job: Job, world: World, contestant: Contestant) -> dict[str, Any]:
+    begun = time.process_time()
+    finished = train(molecule_config(job), QUIET, callbacks=[Change(contestant)])
+    if finished is None:
+        raise KeyboardInterrupt
+    trained = (time.process_time() - begun) / 60
+    found = score_molecules(job.folder, contestant, world)
+    if job.split == 0:
+        found["predict_mb"] = memory_to_predict(job.folder, contestant.name)
+    if finished.evidence is not None:
+        found["shares"] = finished.evidence.shares()
+        found["log_evidence"] = finished.evidence.log_evidence
+    curve = read_curve(job.folder, trained, job.steps, "mae/")
+    headline = headline_of(found["errors"], world, contestant)
+    return found | {
+        "error": headline["mae"],
+        "error_name": f"MAE, {found['unit']}",
+        "train_minutes": trained,
+        "curve": curve,
+        "recovered": recovered(found["law"], world.symmetry),
+    }
+
+
+def headline_of(errors: list[dict[str, Any]], world: World, contestant: Contestant) -> dict[str, Any]:
+    """The error that a contestant is ranked by, on the frames tested last, which are random where they can be.
+
+    One pass, or of an average over a law the rule for all turns in a world that allows all, 16 elements of the law
+    elsewhere.
+    """
+    last = [e for e in errors if e["frames"] == errors[-1]["frames"]]
+    if contestant.averaged:
+        copies = QUADRATURE if world.symmetry == "rotations" else 16
+        return next(e for e in last if e["copies"] == copies)
+    return next(e for e in last if e["copies"] == 1)
+
+
+def _images(job: Job, world: World, contestant: Contestant) -> dict[str, Any]:
+    config = image_config(job)
+    begun = time.process_time()
+    finished = train_images(config, QUIET)
+    if finished is None:
+        raise KeyboardInterrupt
+    trained = (time.process_time() - begun) / 60
+    augmented, _ = load_image_model(job.folder)
+    errors = [{"frames": "as drawn", "copies": r.copies, "n": r.n} | r.scores for r in finished.results]
+    law: dict[str, Any] | None = None
+    if config.augment == "learned":
+        [line] = [p for p in finished.law["parts"].values() if p["unit"] == "degree"]
+        right = TASKS[config.task].right
+        wanted = 180.0 if right is None else math.degrees(right)
+        law = {"width_degree": line["width"], "right_degree": wanted, "verdict": finished.law["verdict"]}
+    return {
+        "unit": "",
+        "errors": errors,
+        "error": 1 - finished.results[-1].scores["accuracy"],
+        "error_name": "share of images named wrongly",
+        "parameters": sum(p.numel() for p in augmented.model.parameters()),
+        "law": law,
+        "recovered": None if law is None else abs(law["width_degree"] - law["right_degree"]) <= NEAR,
+        "train_minutes": trained,
+        "curve": read_curve(job.folder, trained, job.steps, "score/accuracy"),
+        "checks": {},
+    }
+
+
+def read_curve(folder: Path, minutes: float, steps: int, prefix: str) -> list[list[float]]:
+    """[[minutes, validation score], ...] of a run that took so many minutes in all."""
+    with (folder / METRICS).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = [name for name in rows[0] if name.startswith(prefix)] if rows else []
+    if not names:
+        return []
+    return [[minutes * (int(r["step"]) + 1) / steps, float(r[names[0]])] for r in rows if r.get(names[0])]
+
+
+def provenance() -> dict[str, Any]:
+    """Version, commit where the package is a checkout, machine."""
+    versions = package_versions()
+    return {
+        "commit": commit(),
+        "version": versions["molaugerino"],
+        "torch": versions["torch"],
+        "machine": f"{platform.machine()} {processor()}, Python {platform.python_version()}".strip(),
+    }
+
+
+def commit() -> str | None:
+    root = Path(molaugerino.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    described = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(described, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def processor() -> str:
+    """The model of the processor, where the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

@@ -1,0 +1,165 @@
+"""The report of a suite, from runs made up here."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from molaugerino.benchmark.report import PAGE, TEXT, Runs, answers, claims, tables, write_report
+from molaugerino.benchmark.scores import QUADRATURE
+from molaugerino.benchmark.worlds import SUITES, WORLDS
+
+BETTER = {"none": 1.5, "fixed": 1.0, "learned": 1.01, "equivariant": 0.6}
+WORLD = "small-dipole"
+
+
+def run(world: str, contestant: str, split: int, error: float, **changes: object) -> dict[str, object]:
+    law = {"nats": 0.1, "mean_rotation_rad": 2.1, "mean_tilt_rad": 1.5, "spin_nats": 0.05, "verdict": ""}
+    averaged = contestant in ("fixed", "learned")
+    copies = [1, 16, QUADRATURE] if averaged else [1]
+    errors = [{"frames": "random", "copies": c, "n": 30, "mae": error, "rmse": 2 * error} for c in copies]
+    record = {
+        "world": world,
+        "contestant": contestant,
+        "split": split,
+        "steps": 100,
+        "unit": "debye",
+        "mean_predictor": 2.0,
+        "errors": errors,
+        "error": error,
+        "error_name": "MAE, debye",
+        "predict_ms": {str(c): 0.5 for c in copies},
+        "parameters": 1000,
+        "law": law if contestant == "learned" else None,
+        "recovered": True if contestant == "learned" else None,
+        "checks": {"turned_back": 1e-7} if averaged else {},
+        "train_minutes": 0.8,
+        "cpu_minutes": 1.0,
+        "curve": [[0.4, 2 * error], [0.8, error]],
+        "commit": "abc",
+        "version": "0.2.0",
+        "torch": "2",
+        "machine": "here",
+    }
+    return record | changes
+
+
+def content(*runs: dict[str, object], **changes: object) -> dict[str, object]:
+    plain = {"suite": "quick", "runs": list(runs), "planned": 24, "absent": [], "failed": [], "command": "molaugerino"}
+    return plain | {"version": "0.2.0", "torch": "2", "machine": "here", "commit": "abc"} | changes
+
+
+@pytest.fixture
+def two_splits() -> dict[str, object]:
+    noise = {("fixed", 1): 1.01, ("learned", 0): 0.99, ("none", 1): 0.99}
+    return content(*(run(WORLD, c, s, b * noise.get((c, s), 1.0)) for c, b in BETTER.items() for s in (0, 1)))
+
+
+class Page(HTMLParser):
+    """What a page holds: tags that were closed as they were opened, and what they ask to be fetched."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.fetched: list[str] = []
+        self.tables = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "br"):
+            self.stack.append(tag)
+        self.tables += tag == "table"
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+
+def test_the_page_needs_nothing_else(two_splits, tmp_path):
+    write_report(two_splits, tmp_path)
+    text = (tmp_path / PAGE).read_text()
+    page = Page()
+    page.feed(text)
+    assert not page.stack
+    assert page.tables == len(tables(two_splits))
+    assert {f for f in page.fetched if not f.startswith("#")} == {"results.json"}
+    held = re.search(r'<script type="application/json" id="results">(.*?)</script>', text, re.DOTALL)
+    assert held is not None
+    assert json.loads(held[1]) == two_splits
+    for name in re.findall(r"\]\((\w+\.svg)\)", (tmp_path / TEXT).read_text()):
+        assert (tmp_path / name).stat().st_size > 1000
+
+
+def test_the_same_runs_give_the_same_bytes(two_splits, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_report(two_splits, tmp_path / name)
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert len(names) >= 5
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_what_a_world_says(two_splits):
+    found = next(t for t in tables(two_splits) if t.title == WORLD)
+    rows = [dict(zip(found.head, row, strict=True)) for row in found.rows]
+    assert [row["contestant"] for row in rows] == ["equivariant", "learned", "fixed", "none"]
+    assert [row["letters"] for row in rows] == ["a", "b", "b", "c"]
+    assert rows[1]["symmetry found"] == "2 of 2"
+    assert rows[3]["beside fixed"].startswith("1.485 (")
+    match, legend = answers(Runs(two_splits["runs"]))
+    assert match.startswith(f"Learned matches fixed in {WORLD} 1.0")
+    assert "95 % intervals" in legend
+    [kept] = claims(Runs(two_splits["runs"]))
+    assert kept.endswith("times fixed, within 1.05")
+
+
+@pytest.mark.parametrize(("error", "said"), [(1.3, "loses to"), (0.7, "beats")])
+def test_a_difference_is_called_one(error, said):
+    better = BETTER | {"learned": error, "told": 0.5}
+    runs = [run("small-field", c, s, e + 0.001 * (s == k)) for k, (c, e) in enumerate(better.items()) for s in (0, 1)]
+    assert answers(Runs(runs))[0].startswith(f"Learned {said} fixed in small-field {error:.1f}")
+    [kept] = claims(Runs(runs))
+    assert kept.endswith("times who is told the true subgroup, not within 1.2")
+
+
+def test_readable_while_running(tmp_path):
+    write_report(content(), tmp_path)
+    assert "0 of 24 runs" in (tmp_path / TEXT).read_text()
+    runs = [run(WORLD, "fixed", 0, 1.0), run(WORLD, "learned", 0, 1.1), run(WORLD, "fixed", 1, 1.2)]
+    write_report(content(*runs), tmp_path)
+    found = next(t for t in tables(content(*runs)) if t.title == WORLD)
+    assert [row[0] for row in found.rows] == ["fixed", "learned"]
+    assert answers(Runs(runs))[0].startswith(f"The splits are too few to tell in {WORLD} 1.1")
+
+
+def test_faults_are_exposed():
+    runs = [
+        run(WORLD, "fixed", 0, 1.0),
+        run(WORLD, "broken", 0, 2.2, checks={"turned_back": 1.06}),
+        run(WORLD, "equivariant", 0, 1.0, checks={"exact": 0.02}),
+        run(WORLD, "none", 0, 1.0, checks={"exact": float("nan")}),
+    ]
+    found = next(t for t in tables(content(*runs)) if t.title == "Checks")
+    said = {(row[1], row[3]) for row in found.rows}
+    worse = ("broken", "worse than the mean")
+    assert said == {("broken", "turned_back"), worse, ("equivariant", "exact"), ("none", "exact")}
+
+
+def test_what_failed_and_what_is_missing_is_said(tmp_path):
+    failed = [{"world": WORLD, "contestant": "none", "split": 1, "why": "RuntimeError: <b>no</b>"}]
+    write_report(content(run(WORLD, "fixed", 0, 1.0), failed=failed, absent=["gap"]), tmp_path)
+    text = (tmp_path / PAGE).read_text()
+    assert "RuntimeError: &lt;b&gt;no&lt;/b&gt;" in text
+    assert "Left out, since their files were not found (--data): gap." in text
+
+
+def test_every_world_of_the_suites_is_known():
+    for suite in SUITES.values():
+        assert set(suite.plan) <= set(WORLDS)
+        assert len(set(suite.runs())) == sum(len(c) * n for c, n in suite.plan.values())

@@ -1,0 +1,77 @@
+"""Tukey's difference with splits as blocks, and paired ratios."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from molaugerino.benchmark.statistics import ranking, ratio
+
+
+def test_two_contestants_are_told_apart_where_the_paired_t_test_tells_them_apart():
+    """q(0.95; 2, n - 1) is sqrt(2) times Student's t: Tukey's difference of two is the paired test."""
+    rng = np.random.default_rng(0)
+    decided = set()
+    for _ in range(60):
+        splits = rng.normal(size=6)
+        a, b = splits + 0.3 * rng.normal(size=6), splits + rng.uniform(0, 0.8) + 0.3 * rng.normal(size=6)
+        places = {p.name: p.letters for p in ranking({"a": np.exp(a).tolist(), "b": np.exp(b).tolist()})}
+        apart = stats.ttest_rel(a, b).pvalue < 0.05
+        assert (places["a"] != places["b"]) == apart
+        decided.add(bool(apart))
+    assert decided == {True, False}
+
+
+def test_letters():
+    rng = np.random.default_rng(1)
+
+    def near(mean: float) -> list[float]:
+        return [mean * float(np.exp(0.02 * rng.normal())) for _ in range(5)]
+
+    places = ranking({"far": near(3.0), "low": near(1.0), "alike": near(1.005), "middle": near(2.0)})
+    assert [p.name for p in places][2:] == ["middle", "far"]
+    assert [p.letters for p in places] == ["a", "a", "b", "c"]
+    assert [p.rank for p in places] == [1, 2, 3, 4]
+
+
+def test_a_chain_shares_letters_two_by_two():
+    """Neighbours cannot be told apart, the ends can: a, ab, b."""
+    noise = np.array([0.1, -0.1, 0.1, -0.1])
+    tables = {"x": np.exp(noise), "y": np.exp(0.15 - noise), "z": np.exp(0.3 + noise)}
+    assert [p.letters for p in ranking({k: v.tolist() for k, v in tables.items()})] == ["a", "ab", "b"]
+
+
+def test_differences_between_splits_are_no_noise():
+    splits = np.array([1.0, 10.0, 100.0])
+    close = {"a": (splits * [1.0, 1.001, 0.999]).tolist(), "b": (1.1 * splits).tolist()}
+    assert [p.letters for p in ranking(close)] == ["a", "b"]
+
+
+def test_where_nothing_differs_few_are_told_apart():
+    rng = np.random.default_rng(2)
+    wrong = 0
+    for _ in range(400):
+        places = ranking({name: np.exp(rng.normal(size=4)).tolist() for name in "abcde"})
+        wrong += any(p.letters != "a" for p in places)
+    assert 400 * 0.02 < wrong < 400 * 0.09  # the level of all pairs together is 0.05
+
+
+def test_one_split_tells_nothing():
+    assert [(p.name, p.letters) for p in ranking({"b": [2.0], "a": [1.0]})] == [("a", ""), ("b", "")]
+    single = ratio([2.0], [1.0])
+    assert (single.value, single.low, single.high) == (2.0, 2.0, 2.0)
+    assert str(single) == "2.000"
+
+
+def test_ratio_is_paired():
+    rng = np.random.default_rng(3)
+    base = np.exp(rng.normal(size=5))
+    found = ratio((1.2 * base * np.array([1, 1.001, 0.999, 1, 1])).tolist(), base.tolist())
+    assert found.value == pytest.approx(1.2, rel=1e-5)
+    assert 0 < found.high - found.low < 0.01
+    a, b = np.exp(rng.normal(size=7)), np.exp(rng.normal(size=7))
+    found = ratio(a.tolist(), b.tolist())
+    difference = np.log(a) - np.log(b)
+    reach = stats.t.ppf(0.975, 6) * difference.std(ddof=1) / np.sqrt(7)
+    assert np.log([found.low, found.high]) == pytest.approx([difference.mean() - reach, difference.mean() + reach])
