@@ -18,6 +18,7 @@ mpl.use("Agg")
 
 import matplotlib.pyplot as plt
 from record import RESULTS, read
+from tables.bulk import bulk_table
 from tables.equivariance import measuring_cost, mnist6_table, owed_table, stored_frames_table, widths_table
 from tables.evidence import evidence_laws_table, evidence_memory, evidence_paths_table, evidence_tail_table
 from tables.images import image_copies_table, image_laws_table
@@ -102,6 +103,7 @@ def main() -> None:
         ("smiles_race", smiles_race_table),
         ("power", power_table),
         ("speed", speed_table),
+        ("bulk", bulk_table),
     ):
         content = read("group_speed") | read("speed") | read("averaging_cost") if name == "speed" else read(name)
         if content:

@@ -1,10 +1,10 @@
 """What a step of each contestant of the benchmark of equivariance costs: molaugerino/benchmark/pace.json.
 
-    python benchmarks/pace.py --data DIR ... [--steps 300] [--jobs 2]
+    python benchmarks/pace.py --data DIR ... [--steps 300] [--jobs 2] [--only CONTESTANT ...]
 
 Processor seconds of one core, from a short run of every contestant on every set of molecules and image task that a
-suite has it on: from step 100 on, so that what happens once is left out. A law by evidence, and layers that are weighed
-by it, begin after a tenth of these steps, as in a run. Numbers of steps of the suites come from this file.
+suite has it on: of its last two thirds, so that what happens once is left out. A law by evidence, and layers that are
+weighed by it, begin after a tenth of these steps, as in a run. Numbers of steps of the suites come from this file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from molaugerino.training.images import train_images
 from molaugerino.training.run import train
 
 PLACE = Path(benchmark.__file__).parent / "pace.json"
-FROM = 100
 
 
 class Stopwatch(pl.Callback):
@@ -58,7 +57,8 @@ def measured(job: Job) -> float:
             train_images(image_config(job), QUIET, callbacks=[watch])
         else:
             train(molecule_config(job), QUIET, callbacks=[watch])
-    return (watch.times[-1] - watch.times[FROM]) / (len(watch.times) - 1 - FROM)
+    first = len(watch.times) // 3
+    return (watch.times[-1] - watch.times[first]) / (len(watch.times) - 1 - first)
 
 
 def main() -> None:
@@ -66,6 +66,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="+", default=[])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--only", nargs="+", default=list(CONTESTANTS), choices=list(CONTESTANTS))
     options = parser.parse_args()
     held = json.loads(PLACE.read_text()) if PLACE.exists() else {}
     paces: dict[str, dict[str, float]] = held.get("seconds_per_step", {})
@@ -77,7 +78,12 @@ def main() -> None:
             world = WORLDS[name]
             key = name if world.of_images else world.source
             alike = CONTESTANTS[contestant].told or CONTESTANTS[contestant].change is not None
-            if not alike and contestant not in paces.get(key, {}) and located(world.source, options.data) is not None:
+            if (
+                not alike
+                and contestant in options.only
+                and contestant not in paces.get(key, {})
+                and located(world.source, options.data) is not None
+            ):
                 job = Job(name, contestant, 0, options.steps, 100, tuple(options.data), Path())
                 wanted.setdefault((key, contestant), job)
     with ProcessPoolExecutor(options.jobs, mp_context=context) as pool:

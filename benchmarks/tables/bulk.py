@@ -21,4 +21,10 @@ def bulk_table(content: dict[str, Any]) -> str:
             cells = [name, f"{run['rows']:,}", f"{rate:.0f}", f"{alone['seconds'] / run['seconds']:.2f}"]
             rows.append([*cells, f"{memory[0][1]:.0f}, {memory[-1][1]:.0f}" if memory else ""])
     header = ["", "molecules", "a second", "of RDKit's rate", "memory at the first chunk, at the last, MB"]
-    return table(header, rows)
+    return "\n\n".join([table(header, rows), *(_killed(run) for run in of(content, part="killed"))])
+
+
+def _killed(run: dict[str, Any]) -> str:
+    times = len(run["rows_at_each_kill"])
+    outcome = "identical with that of an unbroken run" if run["identical"] else "NOT that of an unbroken run"
+    return f"Killed {times} times at random over {run['rows']:,} rows and resumed, the file is {outcome}."

@@ -81,8 +81,13 @@ def steps_of(world: World, contestant: str, minutes: float) -> int:
     """Steps that take so many minutes of one processor core where paces were measured, for anybody the same."""
     paces = json.loads((resources.files("molaugerino.benchmark") / "pace.json").read_text())["seconds_per_step"]
     key = world.name if world.of_images else world.source
-    alike = {"told": "fixed", "broken": "fixed"}
-    return max(LEAST, round(60 * minutes / paces[key][alike.get(contestant, contestant)]))
+    pace = paces.get(key, {}).get({"told": "fixed", "broken": "fixed"}.get(contestant, contestant))
+    if pace is None:
+        raise UserError(
+            f"what a step of {contestant} costs on {key} is not known; measure it with benchmarks/pace.py, or leave "
+            f"{world.name}/{contestant} out with --only"
+        )
+    return max(LEAST, round(60 * minutes / pace))
 
 
 class Change(pl.Callback):

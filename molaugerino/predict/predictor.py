@@ -336,7 +336,7 @@ class Predictor:
         first = np.cumsum(sizes) - sizes
         means = Answers(*(field[torch.from_numpy(first)] for field in each))  # of a single geometry, its own
         isomer_sd, conformer_sd = np.zeros(means.values.shape), np.zeros(means.values.shape)
-        for k in np.flatnonzero(sizes > 1):
+        for k in np.flatnonzero(sizes > 1).tolist():
             geometries, own = parts[k], Answers(*(field[first[k] : first[k] + sizes[k]] for field in each))
             isomer = np.array([g.isomer for g in geometries])
             weight = torch.tensor([g.weight for g in geometries], dtype=own.values.dtype)

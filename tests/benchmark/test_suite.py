@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +18,7 @@ from molaugerino.benchmark.runs import steps_of
 from molaugerino.benchmark.suite import RESULTS, Progress, State, run_suite
 from molaugerino.benchmark.worlds import SUITES, WORLDS
 from molaugerino.cli.main import main
+from molaugerino.errors import UserError
 from tests.benchmark.test_report import run as made_up
 
 FIRST = ("small-gap", "none", 0)
@@ -140,10 +142,11 @@ def test_worlds_without_data_are_left_out_and_named(tmp_path):
     assert absent["planned"] == sum(1 for world, _, _ in SUITES["full"].runs() if world != "gap")
 
 
-def test_every_run_of_the_suites_has_a_pace():
-    for one in SUITES.values():
-        for world, contestant, _ in one.runs():
-            assert steps_of(WORLDS[world], contestant, one.minutes) >= 100, (world, contestant)
+def test_numbers_of_steps_come_from_measured_paces():
+    for world, contestant, _ in SUITES["quick"].runs():
+        assert 300 <= steps_of(WORLDS[world], contestant, SUITES["quick"].minutes) <= 3000, (world, contestant)
+    with pytest.raises(UserError, match=r"what a step of none costs on nowhere is not known; measure it"):
+        steps_of(replace(WORLDS["gap"], source="nowhere"), "none", 1.0)
 
 
 @pytest.mark.slow
