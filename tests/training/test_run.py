@@ -178,7 +178,7 @@ class TestAugmentation:
         axis = torch.tensor([1.0, -2.0, 0.5])
         law = LawConfig(axis=tuple(axis.tolist()), refresh=5, eval_copies=4)
         run = train(tiny_config(tmp_path / "fixed", augment="fixed", law=law))
-        assert part(run.law, "twist angle")["width"] == pytest.approx(180, abs=1e-4)
+        assert part(run.law, "twist angle rz")["width"] == pytest.approx(180, abs=1e-4)
         assert part(run.law, "swing angle")["width"] == pytest.approx(0, abs=1e-4)
         augmented, card = load_model(run.folder)
         assert card.family == "swing-twist"
