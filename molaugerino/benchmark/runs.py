@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
-import torch
 from rich.console import Console
 
 import molaugerino
@@ -102,8 +101,7 @@ class Change(pl.Callback):
 
 
 def do(job: Job) -> dict[str, Any]:
-    """Train and score; the result is written to `job.record`, too."""
-    torch.set_num_threads(1)
+    """Train and score, on the threads that there are; the result is written to `job.record`, too."""
     world, contestant = WORLDS[job.world], CONTESTANTS[job.contestant]
     shutil.rmtree(job.folder, ignore_errors=True)  # of a run that was broken off
     begun = time.process_time()
