@@ -162,7 +162,7 @@ def test_killed_and_resumed(tmp_path):
     (tmp_path / "run.py").write_text(script)
     out = tmp_path / "out"
     call = ["benchmark", "equivariance", "--out", str(out), "--jobs", "1", "--resume", "--only", "small-gap/none"]
-    command = [sys.executable, str(tmp_path / "run.py"), *call, "small-gap/equivariant"]
+    command = [sys.executable, str(tmp_path / "run.py"), *call]
     first = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         while not list((out / "runs").glob("*.json")):
@@ -174,7 +174,7 @@ def test_killed_and_resumed(tmp_path):
     kept = {path.name: path.read_bytes() for path in (out / "runs").glob("*.json")}
     assert kept
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "4 runs are done, 0 failed" in done.stdout
+    assert "2 runs are done, 0 failed" in done.stdout
     assert kept.items() <= {path.name: path.read_bytes() for path in (out / "runs").glob("*.json")}.items()
-    assert len(json.loads((out / RESULTS).read_text())["runs"]) == 4
+    assert len(json.loads((out / RESULTS).read_text())["runs"]) == 2
     assert (out / PAGE).stat().st_size > 10_000
