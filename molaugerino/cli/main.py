@@ -49,7 +49,7 @@ DESCRIPTION = """Molecular properties from networks that learn their symmetry fr
   molaugerino data fetch qm9             get QM9, once, to train on with --data qm9
   molaugerino data mmff FILE --out DIR   force-field geometries for a data set, as predict makes them
   molaugerino benchmark qm9              train by a recipe, and compare with published errors
-  molaugerino benchmark equivariance     learned against fixed equivariance, a report in 20 minutes
+  molaugerino benchmark equivariance     learned against fixed equivariance, in a report
   molaugerino VERB --help                all settings of a verb
 """
 
