@@ -42,7 +42,8 @@ from tables.molecules import (
     worlds_table,
 )
 
-from molaugerino.benchmark.report import Runs, answers, claims, overview, write_report
+from molaugerino.benchmark.report import answers, claims, write_report
+from molaugerino.benchmark.tables import Runs, overview
 
 PRETRAINED = RESULTS.parent.parent / "data" / "pretrained"
 README = RESULTS.parent.parent / "README.md"

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from molaugerino.benchmark.contestants import CONTESTANTS
+from molaugerino.benchmark.tables import Run, Runs
 from molaugerino.benchmark.worlds import WORLDS
 
-Run = dict[str, Any]
 COLUMNS, SIDE = 3, 3.4  # panels in a row, inches
 COLOURS = ("#000000", "#d55e00", "#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#e69f00", "#999933", "#882255", "#44aa99")
 SIZED = "gap-"
@@ -79,17 +79,12 @@ def panels(
 
 
 def by_contestant(runs: Sequence[Run], world: str) -> dict[str, list[Run]]:
-    own = [r for r in runs if r["world"] == world]
-    return {name: found for name in CONTESTANTS if (found := [r for r in own if r["contestant"] == name])}
-
-
-def worlds_of(runs: Sequence[Run]) -> list[str]:
-    present = {r["world"] for r in runs}
-    return [world for world in WORLDS if world in present]
+    held = Runs(runs)
+    return {name: held.of(world, name) for name in held.contestants(world)}
 
 
 def curves(runs: Sequence[Run]) -> Figure | None:
-    names = [w for w in worlds_of(runs) if any(len(r["curve"]) > 1 for r in runs if r["world"] == w)]
+    names = [w for w in Runs(runs).worlds if any(len(r["curve"]) > 1 for r in runs if r["world"] == w)]
 
     def draw(axes: Axes, world: str) -> None:
         for name, own in by_contestant(runs, world).items():
@@ -109,7 +104,7 @@ def curves(runs: Sequence[Run]) -> Figure | None:
 
 
 def sizes(runs: Sequence[Run]) -> Figure | None:
-    sized = [w for w in worlds_of(runs) if w.startswith(SIZED)]
+    sized = [w for w in Runs(runs).worlds if w.startswith(SIZED)]
 
     def draw(axes: Axes, _: str) -> None:
         for name in CONTESTANTS:
@@ -126,7 +121,7 @@ def sizes(runs: Sequence[Run]) -> Figure | None:
 
 def laws(runs: Sequence[Run]) -> Figure | None:
     learned = [r for r in runs if r["law"] is not None and not WORLDS[r["world"]].of_images]
-    names = [w for w in worlds_of(learned) if WORLDS[w].symmetry != "unknown"]
+    names = [w for w in Runs(learned).worlds if WORLDS[w].symmetry != "unknown"]
 
     def left(run: Run) -> float:
         law = run["law"]
@@ -160,4 +155,4 @@ def costs(runs: Sequence[Run]) -> Figure | None:
     def label(world: str) -> str:
         return f"test MAE, {next(r['unit'] for r in timed if r['world'] == world)}"
 
-    return panels(worlds_of(timed), draw, "ms per molecule", label)
+    return panels(Runs(timed).worlds, draw, "ms per molecule", label)

@@ -19,7 +19,7 @@ from molaugerino.files import make_folder, write_atomic
 from molaugerino.predict.workers import Workers
 
 RESULTS = "results.json"
-REPORTING = 20.0
+REPORTING = 20.0  # times as long as a report takes until the next one
 
 
 @dataclass(frozen=True)

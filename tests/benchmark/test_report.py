@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from molaugerino.benchmark.report import PAGE, TEXT, Runs, answers, claims, tables, write_report
+from molaugerino.benchmark.report import PAGE, TEXT, answers, claims, write_report
 from molaugerino.benchmark.scores import QUADRATURE
+from molaugerino.benchmark.tables import Runs, tables
 from molaugerino.benchmark.worlds import SUITES, WORLDS
 
 BETTER = {"none": 1.5, "fixed": 1.0, "learned": 1.01, "equivariant": 0.6}

@@ -18,6 +18,7 @@ from molaugerino.benchmark.worlds import SUITES, WORLDS
 from molaugerino.config import TrainConfig
 from molaugerino.datasets import World as Physics
 from molaugerino.datasets import load_split, open_data
+from molaugerino.models import BACKBONES
 from molaugerino.training.checkpoint import load_model
 from molaugerino.training.defaults import resolved
 from molaugerino.training.setup import make_augmented, make_card, open_run_data
@@ -170,6 +171,10 @@ def test_a_run_is_the_same_again(home, tmp_path):
 
 
 def test_settings_are_those_of_train():
+    """Equal but for what makes a contestant: one network, or one of its own, and nothing else of the optimiser."""
     for contestant in CONTESTANTS.values():
         if not contestant.told and not contestant.foreign:
-            TrainConfig(**contestant.molecules)
+            config = TrainConfig(**contestant.molecules)
+            assert config.optim == TrainConfig().optim
+            assert contestant.averaged == (config.augment in ("fixed", "learned")), contestant.name
+            assert contestant.exact == BACKBONES[config.model].symmetry.endswith("motions"), contestant.name
