@@ -90,7 +90,7 @@ def prepare(job: tuple[Entry, Settings]) -> Prepared:
         if entry.structure is None and not _in_space(entry.mol):
             flat = parse(entry.smiles, *_allowed(settings)) if entry.mol is None else _from_rdkit(entry.mol, settings)
             smiles = Chem.MolToSmiles(flat)
-            return _from_graph(flat, settings)
+            return _from_graph(flat, smiles, settings)
         structure = _structure(entry)
         _refuse(structure, settings)
         mol, note = _graph_of(entry, structure)
@@ -98,7 +98,7 @@ def prepare(job: tuple[Entry, Settings]) -> Prepared:
             parsed = accepted(mol, *_allowed(settings))
             smiles = Chem.MolToSmiles(parsed)
             if settings.route == "mmff":
-                return _from_graph(parsed, settings)
+                return _from_graph(parsed, smiles, settings)
         elif settings.route == "mmff":
             raise Unpredictable("bad_geometry", f"{note}, and MMFF94 needs bonds; use --geometry given or xtb")
         positions = structure.positions
@@ -177,9 +177,8 @@ def _graph_of(entry: Entry, structure: Structure) -> tuple[Chem.Mol | None, str]
         return None, "no bonds fit this geometry"
 
 
-def _from_graph(mol: Chem.Mol, settings: Settings) -> Prepared:
+def _from_graph(mol: Chem.Mol, smiles: str, settings: Settings) -> Prepared:
     """Isomers and conformers made from bonds alone."""
-    smiles = Chem.MolToSmiles(mol)
     if settings.route == "given":
         raise Unpredictable("no_geometry", "a SMILES has no geometry: use --geometry mmff or xtb, or a file of one")
     made: list[Geometry] = []

@@ -202,7 +202,6 @@ def molecules(count, seed):
 
 def test_learns_which_molecules_may_be_turned():
     """Turning costs 3 (3 - trace g) where there is an oxygen, nats cost everywhere; the best widths are known."""
-    torch.set_num_threads(1)  # the tensors are small; on a busy machine, threads would wait for each other
     torch.manual_seed(0)
     law = Conditional(HaarBall(SO3, 1.0), AtomFeatures())
     optimizer = torch.optim.Adam(law.parameters(), lr=0.03)
