@@ -3,7 +3,7 @@
     python benchmarks/bulk.py --smiles FILE.npz ... [--parts rate killed] [--rows 100000] [--isomers 1] [--jobs 2]
 
 1. rate: ETKDGv3 + MMFF94 of every isomer by RDKit alone, in the same number of processes; then `molaugerino predict`
-   of the same rows with qm9-mmff, one pass of an invariant network, and with xtb9, the average over 16 rotations.
+   of the same rows with qm9-mmff, one pass of an invariant network, and with xtb9, the average over 4 rotations.
    Memory of all its processes together, chunk by chunk.
 2. killed: `predict --resume` of 5,000 rows, killed five times at random, beside an unbroken run.
 
@@ -31,7 +31,7 @@ from record import Job, gather, provenance
 from molaugerino.predict.smiles import Unpredictable, embed, isomers
 from molaugerino.predict.workers import in_processes
 
-MODELS = {"rdkit": None, "qm9-mmff": 1, "xtb9": 16}  # copies that each averages over
+MODELS = {"rdkit": None, "qm9-mmff": 1, "xtb9": 4}  # copies that each averages over
 KILLS, KILLED_ROWS = 5, 5000
 EVERY = 2.0  # seconds between looks at the memory
 

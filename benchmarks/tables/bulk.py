@@ -7,7 +7,7 @@ from typing import Any
 from tables.cells import table
 from tables.layerwise import of
 
-NAMES = {"rdkit": "RDKit alone", "qm9-mmff": "`qm9-mmff`, one pass", "xtb9": "`xtb9`, 16 rotations"}
+NAMES = {"rdkit": "RDKit alone", "qm9-mmff": "`qm9-mmff`, one pass", "xtb9": "`xtb9`, 4 rotations"}
 
 
 def bulk_table(content: dict[str, Any]) -> str:

@@ -32,7 +32,10 @@ def pictures(content: Mapping[str, Any]) -> dict[str, Picture]:
     """By the names of their files; those that there are runs for."""
     runs: list[Run] = content["runs"]
     drawn = {
-        "minutes": (curves, "Validation error against processor minutes of training, means over the splits."),
+        "minutes": (
+            curves,
+            "Validation error of one pass, in the frames of training, against processor minutes; means over splits.",
+        ),
         "data": (sizes, "Test error against the number of training molecules."),
         "laws": (laws, "Learned laws against what is right: nats that are left to it, a point per split."),
         "cost": (costs, "Test error against the time that a prediction takes, as each contestant is meant to be used."),

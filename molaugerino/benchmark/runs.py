@@ -107,6 +107,8 @@ def do(job: Job) -> dict[str, Any]:
     begun = time.process_time()
     run = _images if world.of_images else _molecules
     found = run(job, world, contestant)
+    if not math.isfinite(found["error"]):
+        raise RuntimeError("its predictions are not finite")
     result = {"world": job.world, "contestant": job.contestant, "split": job.split, "steps": job.steps}
     result |= found | {"cpu_minutes": (time.process_time() - begun) / 60} | provenance()
     job.record.parent.mkdir(parents=True, exist_ok=True)
@@ -135,6 +137,7 @@ def image_config(job: Job) -> ImageConfig:
         raise UserError(f"{contestant.name} is not for images")
     places = located(world.source, job.folders)
     settings = dict(world.settings) | dict(contestant.images) | {"data": places[0] if places else None}
+    settings["width"] = contestant.widen * settings.get("width", ImageConfig.width)
     return ImageConfig(**settings, steps=job.steps, out=job.folder, seed=job.split, split_seed=job.split)
 
 
@@ -148,12 +151,13 @@ def _molecules(job: Job, world: World, contestant: Contestant) -> dict[str, Any]
     if job.split == 0:
         found["predict_mb"] = memory_to_predict(job.folder, contestant.name)
     if finished.evidence is not None:
-        found["shares"] = finished.evidence.shares()
+        found["shares"] = finished.evidence.content()["shares"]
         found["log_evidence"] = finished.evidence.log_evidence
     curve = read_curve(job.folder, trained, job.steps, "mae/")
     headline = headline_of(found["errors"], world, contestant)
     return found | {
         "error": headline["mae"],
+        "rmse": headline["rmse"],
         "error_name": f"MAE, {found['unit']}",
         "train_minutes": trained,
         "curve": curve,
@@ -182,6 +186,7 @@ def _images(job: Job, world: World, contestant: Contestant) -> dict[str, Any]:
         raise KeyboardInterrupt
     trained = (time.process_time() - begun) / 60
     augmented, _ = load_image_model(job.folder)
+    last = finished.results[-1]
     errors = [{"frames": "as drawn", "copies": r.copies, "n": r.n} | r.scores for r in finished.results]
     law: dict[str, Any] | None = None
     if config.augment == "learned":
@@ -192,7 +197,7 @@ def _images(job: Job, world: World, contestant: Contestant) -> dict[str, Any]:
     return {
         "unit": "",
         "errors": errors,
-        "error": 1 - finished.results[-1].scores["accuracy"],
+        "error": max(1 - last.scores["accuracy"], 0.5 / last.n),  # of none wrong, half of one: it has a logarithm
         "error_name": "share of images named wrongly",
         "parameters": sum(p.numel() for p in augmented.model.parameters()),
         "law": law,

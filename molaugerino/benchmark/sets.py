@@ -11,7 +11,9 @@ import numpy as np
 from molaugerino.benchmark.worlds import SOURCES, World
 from molaugerino.datasets import NAMES, MoleculeSet, Split, open_joined, random_split, save_prepared, save_split
 from molaugerino.datasets import World as Physics
+from molaugerino.datasets.molecules import Column
 from molaugerino.datasets.prepared import is_prepared, open_prepared
+from molaugerino.datasets.units import base_unit, factor
 
 KEPT_FOR_LAW = 0.1  # of the training molecules, at most, and of those MOST
 MOST, VALID = 1000, 500
@@ -66,8 +68,16 @@ def prepare(world: World, split: int, tested: int, folders: Sequence[Path], home
 def chosen(source: str, folders: Sequence[Path]) -> MoleculeSet:
     """The molecules of a source, at the geometry of its labels."""
     molecules = replace(open_joined(located(source, folders) or ()), positions_mmff=None)
-    largest = SOURCES[source].largest
+    largest, labels = SOURCES[source].largest, SOURCES[source].labels
+    if labels:
+        kept = [in_base_unit(c) for name in labels for c in molecules.columns if c.name == name]
+        molecules = replace(molecules, columns=tuple(kept))
     return molecules if largest is None else molecules.subset(np.flatnonzero(molecules.num_atoms <= largest))
+
+
+def in_base_unit(column: Column) -> Column:
+    unit = base_unit(column.unit)
+    return replace(column, unit=unit, values=column.values * factor(column.unit, unit))
 
 
 def cut(n: int, seed: int, train: int | None, tested: int) -> Split:

@@ -59,14 +59,22 @@ def run_suite(
         worlds = ", ".join(suite.plan)
         raise UserError(f"the suite {name} has no {', '.join(unknown)}; its worlds are {worlds}; or WORLD/CONTESTANT")
     make_folder(out)
-    absent = [w for w in suite.plan if located(WORLDS[w].source, folders) is None]
-    state = State.read(out, name, absent)
+    missing = [w for w in suite.plan if located(WORLDS[w].source, folders) is None]
+    state = State.read(out, name, missing)
     pending = []
     for world, contestant, split in suite.runs():
         wanted = not only or world in only or f"{world}/{contestant}" in only
-        if wanted and world not in absent and (world, contestant, split) not in state.done:
-            steps = steps_of(WORLDS[world], contestant, suite.minutes)
+        held = state.done.get((world, contestant, split))
+        if held is None and (not wanted or world in missing):
+            continue
+        steps = steps_of(WORLDS[world], contestant, suite.minutes)
+        if held is None:
             pending.append(Job(world, contestant, split, steps, suite.tested, tuple(folders), out))
+        elif held["steps"] != steps:
+            raise UserError(
+                f"{out} holds {world}/{contestant} after {held['steps']:,} steps, and {steps:,} are asked for: it is "
+                "of another version; choose another --out"
+            )
     for job in pending:  # once, before several ask for them
         if not WORLDS[job.world].of_images:
             prepare(WORLDS[job.world], job.split, suite.tested, folders, out / "data")
@@ -120,21 +128,24 @@ class State:
         self.next_report = 0.0
 
     @classmethod
-    def read(cls, out: Path, suite: str, absent: list[str]) -> State:
-        """Raises UserError where the folder holds another suite, or a file that is no result."""
+    def read(cls, out: Path, suite: str, missing: list[str]) -> State:
+        """What there is; worlds whose data are missing and that have no runs are said to be left out.
+
+        Raises UserError where the folder holds another suite, or a file that is no result."""
         path = out / RESULTS
         content: dict[str, Any] = {"suite": suite, "runs": []}
         if path.is_file():
             content = _read(path)
             if content.get("suite") != suite or not isinstance(content.get("runs"), list):
                 raise UserError(f"{out} holds the suite {content.get('suite')}, not {suite}; choose another --out")
-        runs = SUITES[suite].runs()
-        content |= {"planned": sum(world not in absent for world, _, _ in runs), "absent": absent} | provenance()
-        content["command"] = " ".join(["molaugerino", *map(shown, sys.argv[1:])])
         state = cls(out, content)
         for record in sorted((out / "runs").glob("*.json")):
             run = _read(record)
             state.done.setdefault(key_of(run), run)
+        absent = [world for world in missing if not any(key[0] == world for key in state.done)]
+        planned = sum(world not in absent for world, _, _ in SUITES[suite].runs())
+        state.content |= {"planned": planned, "absent": absent} | provenance()
+        state.content["command"] = " ".join(["molaugerino", *map(shown, sys.argv[1:])])
         return state
 
     def add(self, job: Job, found: dict[str, Any]) -> None:
@@ -173,4 +184,5 @@ def _read(path: Path) -> dict[str, Any]:
 
 def shown(argument: str) -> str:
     """A path by its name: where it lies on this machine is nobody's business."""
-    return Path(argument).name if Path(argument).is_absolute() else argument
+    option, equals, value = argument.rpartition("=")
+    return option + equals + (Path(value).name if Path(value).is_absolute() else value)

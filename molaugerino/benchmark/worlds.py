@@ -16,13 +16,15 @@ class Source:
 
     Attributes:
         files: by name, to be joined.
-        largest: atoms of the largest molecule that is taken.
         describe: in words.
+        largest: atoms of the largest molecule that is taken.
+        labels: those that are kept, none for all.
     """
 
     files: tuple[str, ...]
     describe: str
     largest: int | None = None
+    labels: tuple[str, ...] = ()
 
 
 SOURCES: Mapping[str, Source] = MappingProxyType(
@@ -31,7 +33,11 @@ SOURCES: Mapping[str, Source] = MappingProxyType(
         "xtb9-15": Source(("xtb9",), "xtb9, molecules of at most 15 atoms", largest=15),
         "b3lyp-gap": Source(("qm9_b3lyp_gap.npz",), "QM9, gaps by B3LYP/6-31G(2df,p)"),
         "g4mp2": Source(tuple(f"qm9_g4mp2_0{k}.npz" for k in range(3)), "QM9, atomisation energies by G4MP2"),
-        "mp2": Source(("qm9_rimp2.npz",), "QM9, energies and dipole vectors by RI-MP2/def2-TZVP"),
+        "mp2": Source(
+            ("qm9_rimp2.npz",),
+            "QM9, binding energies and relaxed dipole vectors by RI-MP2/def2-TZVP",
+            labels=("mp2_binding_energy", "mp2_relaxed_dipole"),
+        ),
     }
 )
 
@@ -68,10 +74,13 @@ def _in(world: str) -> dict[str, Any]:
     return {"world": world, "frames": "random"}
 
 
+_STORED = "trained in the frames of the file, tested in random ones, too"
 _ALL = (
-    World("gap", "all rotations leave the label alone", "b3lyp-gap", {"target": ("gap",)}),
-    World("energy", "all rotations leave the label alone", "g4mp2", {"target": ("g4mp2_atomization_energy",)}),
-    World("dipole", "the label turns along", "mp2", {"target": ("mp2_dipole",)}),
+    World("gap", f"all rotations leave the label alone; {_STORED}", "b3lyp-gap", {"target": ("gap",)}),
+    World(
+        "energy", f"all rotations leave the label alone; {_STORED}", "g4mp2", {"target": ("g4mp2_atomization_energy",)}
+    ),
+    World("dipole", f"the label turns along; {_STORED}", "mp2", {"target": ("mp2_relaxed_dipole",)}),
     World("field", "turns about one axis leave the label alone, which is not said", "xtb9-15", _in("field"), "axis"),
     World("slab", "turns about one axis leave the label alone, which is not said", "xtb9-15", _in("slab"), "axis"),
     World("pseudoscalar", "rotations leave the label alone, reflections do not", "xtb9-15", _in("pseudoscalar")),
@@ -79,7 +88,7 @@ _ALL = (
         "principal",
         "the label turns along; trained in principal axes, tested in random frames",
         "mp2",
-        {"target": ("mp2_dipole",), "frames": "principal"},
+        {"target": ("mp2_relaxed_dipole",), "frames": "principal"},
     ),
     *(
         World(f"gap-{n}", f"as gap, with {n:,} molecules to train on", "b3lyp-gap", {"target": ("gap",)}, train=n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -133,6 +134,15 @@ class Conditional(GroupDistribution):
         base = dict(self.law.named_parameters())
         offsets = self.readout(self.rho(pooled)).split([p.numel() for p in base.values()], -1)
         return {name: p + o.reshape(-1, *p.shape) for (name, p), o in zip(base.items(), offsets, strict=True)}
+
+    def laws(self, context: Any) -> list[GroupDistribution]:
+        """The law of every example, on its own."""
+        theta, found = self.parameters_of(context), []
+        for k in range(len(context.mask)):
+            law = copy.deepcopy(self.law)
+            law.load_state_dict({name: value[k].detach() for name, value in theta.items()}, strict=False)
+            found.append(law)
+        return found
 
     def elements(self, noise: Tensor, context: Any = None) -> Affine:
         theta = self.parameters_of(context)

@@ -194,10 +194,11 @@ class TrainingModule(pl.LightningModule):
         branches of the discrete part are taken with their probabilities, elsewhere one is drawn.
         """
         law, copies = self.distribution, self.augmented.copies
+        cycle, place = divmod(self.global_step, self.law.every)
         if law.conditional:  # one law per molecule of this batch
             noise = law.noise((copies, batch.total), stream(self.seed, NOISE, self.global_step, self.device))
-            return law.enumerated(noise[:, self._places(batch)], batch.x)
-        cycle, place = divmod(self.global_step, self.law.every)
+            with torch.set_grad_enabled(place == 0):
+                return law.enumerated(noise[:, self._places(batch)], batch.x)
         if self._drawn is None or self._drawn[0] != cycle:
             generator = stream(self.seed, NOISE, cycle, self.device)
             noise = law.noise((self.law.every, copies, self.optim.batch), generator)

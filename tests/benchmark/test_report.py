@@ -129,9 +129,28 @@ def test_a_difference_is_called_one(error, said):
     assert kept.endswith("times who is told the true subgroup, not within 1.2")
 
 
+def test_an_interval_that_does_not_decide_is_said_not_to(two_splits):
+    far = [
+        r | {"error": r["error"] * (1.3 if r["split"] else 0.8)} if r["contestant"] == "learned" else r
+        for r in two_splits["runs"]
+    ]
+    assert answers(Runs(far))[0].startswith(f"Learned cannot be told from fixed in {WORLD} ")
+    [kept] = claims(Runs(far))
+    assert kept.endswith("its interval does not decide about 1.05")
+
+
+def test_contestants_are_compared_on_the_splits_that_all_have(two_splits):
+    """One more run of one of them, or one that failed for good, costs no letters."""
+    more = Runs([*two_splits["runs"], run(WORLD, "none", 2, 1.5), run(WORLD, "fixed", 2, 1.0)])
+    assert more.errors(WORLD) == Runs(two_splits["runs"]).errors(WORLD)
+
+
 def test_readable_while_running(tmp_path):
     write_report(content(), tmp_path)
     assert "0 of 24 runs" in (tmp_path / TEXT).read_text()
+    write_report(content(run(WORLD, "fixed", 0, 1.0), run(WORLD, "pyg-schnet", 0, 1.0)), tmp_path)
+    assert "1 of 24 runs are done." in (tmp_path / TEXT).read_text()
+    assert "1 runs of other libraries" in (tmp_path / TEXT).read_text()
     runs = [run(WORLD, "fixed", 0, 1.0), run(WORLD, "learned", 0, 1.1), run(WORLD, "fixed", 1, 1.2)]
     write_report(content(*runs), tmp_path)
     found = next(t for t in tables(content(*runs)) if t.title == WORLD)

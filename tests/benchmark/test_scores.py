@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +24,8 @@ from molaugerino.models import BACKBONES
 from molaugerino.training.checkpoint import load_model
 from molaugerino.training.defaults import resolved
 from molaugerino.training.setup import make_augmented, make_card, open_run_data
+from molaugerino.vision.registry import make_network
+from tests.conftest import archive
 
 QUICK = ("small-gap", "small-dipole", "small-field")
 
@@ -85,6 +89,16 @@ class TestChecks:
         }
         assert max(sizes.values()) < 1.07 * min(sizes.values()), sizes
 
+    @pytest.mark.parametrize("world", ["rotmnist", "two-icons"])
+    def test_parameters_of_images_are_about_matched(self, world):
+        sizes = []
+        for contestant in ("none", "equivariant"):
+            job = Job(world, contestant, 0, 5, 60, (), Path())
+            config = runs.image_config(job)
+            network = make_network(config.model or "five-layer", 3, 4, config.width)
+            sizes.append(sum(p.numel() for p in network.parameters()))
+        assert max(sizes) < 1.25 * min(sizes), sizes
+
 
 class TestLaws:
     def test_the_subgroup_that_is_told(self, home):
@@ -93,6 +107,17 @@ class TestLaws:
         g = augmented.distribution.sample((200,), torch.Generator().manual_seed(0)).detach()
         assert torch.allclose(g.linear @ axis, axis.expand(200, 3), atol=1e-5)
         assert float(g.linear[:, 0, 0].std()) > 0.1
+
+    def test_a_law_per_molecule_is_judged_by_the_molecules(self, home):
+        augmented, batch = untrained(home, "small-field", "conditional")
+        config = resolved(runs.molecule_config(Job("small-field", "conditional", 0, 5, 60, (), home)))
+        card = replace(make_card(config, open_run_data(config)), law={"verdict": ""})
+        axis = np.array([0.0, 0.0, 1.0])
+        narrow = law_found(augmented, card, batch.x, axis)["nats"]
+        base = augmented.distribution.law
+        assert narrow == pytest.approx(sum(e.nats for e in base.describe() if e.unit == "degree"), rel=1e-4)
+        torch.nn.init.normal_(augmented.distribution.readout.weight, std=0.5)
+        assert law_found(augmented, card, batch.x, axis)["nats"] != pytest.approx(narrow, rel=0.01)
 
     def test_recovered(self):
         wide = {"nats": 0.05, "mean_tilt_rad": 1.5, "spin_nats": 0.0}
@@ -135,6 +160,27 @@ class TestSets:
         assert located("xtb9-12", []) == ["xtb9"]
         assert located("drawn", []) == []
         assert located("mnist", [tmp_path]) is None
+
+    def test_dipoles_of_the_worlds_that_ask_for_them(self, tmp_path):
+        """Of a file with several vectors, in units of its own, the one that is named; energies are of that method."""
+        arrays = archive()
+        names, vectors = arrays["target_names"].astype(object), np.repeat(arrays["vector_targets"], 2, axis=1)
+        names[list(names).index("atomization_energy")] = "mp2_binding_energy"
+        vectors[:, 0] *= 7
+        arrays |= {"target_names": names.astype(str), "vector_targets": vectors}
+        arrays |= {"vector_target_names": np.array(["hf_dipole", "mp2_relaxed_dipole"])}
+        arrays |= {"vector_target_units": np.array(["e*bohr"] * 2), "vector_target_methods": np.array(["RI-MP2"] * 2)}
+        np.savez(tmp_path / "qm9_rimp2.npz", **arrays)
+        for world in ("dipole", "principal", "field-stored", "field-random"):
+            job = Job(world, "none", 0, 5, 60, (tmp_path,), tmp_path)
+            data = open_run_data(resolved(runs.molecule_config(job)))
+            dipole = data.loaded.columns[-1]
+            assert dipole.name == "mp2_relaxed_dipole"
+            assert dipole.unit == "debye"
+            assert np.allclose(dipole.values, vectors[:, 1] * 2.541746, rtol=1e-5)
+            assert data.targets[0].name == (
+                "mp2_relaxed_dipole" if world in ("dipole", "principal") else "field_energy"
+            )
 
 
 def test_the_field_is_a_floor(home):

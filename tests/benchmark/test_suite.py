@@ -47,7 +47,7 @@ def pretended(monkeypatch):
 
     def do(job):
         done.append(job.name)
-        return made_up(job.world, job.contestant, job.split, 1.0 + len(job.name) / 100)
+        return made_up(job.world, job.contestant, job.split, 1.0 + len(job.name) / 100, steps=job.steps)
 
     monkeypatch.setattr(suite, "Workers", Here)
     monkeypatch.setattr(suite, "prepare", lambda *_: None)
@@ -104,9 +104,17 @@ def test_records_that_no_report_holds_yet_count(pretended, tmp_path):
     """A process killed between two runs loses none of them."""
     record = tmp_path / "runs" / "small-gap-none-0.json"
     record.parent.mkdir()
-    record.write_text(json.dumps(made_up(*FIRST, 0.5)))
+    steps = steps_of(WORLDS[FIRST[0]], FIRST[1], SUITES["quick"].minutes)
+    record.write_text(json.dumps(made_up(*FIRST, 0.5, steps=steps)))
     assert run_suite("quick", tmp_path, jobs=2).done == 24
     assert len(pretended) == 23
+
+
+def test_runs_of_other_numbers_of_steps_are_not_mixed(pretended, tmp_path):
+    (tmp_path / RESULTS).write_text(json.dumps({"suite": "quick", "runs": [made_up(*FIRST, 0.5, steps=7)]}))
+    with pytest.raises(UserError, match=r"holds small-gap/none after 7 steps, and [\d,]+ are asked for"):
+        run_suite("quick", tmp_path, jobs=2)
+    assert not pretended
 
 
 def test_mistakes(pretended, tmp_path, capsys, monkeypatch):
@@ -140,11 +148,26 @@ def test_worlds_without_data_are_left_out_and_named(tmp_path):
     absent = State.read(tmp_path, "full", ["gap"]).content
     assert absent["absent"] == ["gap"]
     assert absent["planned"] == sum(1 for world, _, _ in SUITES["full"].runs() if world != "gap")
+    (tmp_path / RESULTS).write_text(json.dumps({"suite": "full", "runs": [made_up("gap", "none", 0, 0.5)]}))
+    assert State.read(tmp_path, "full", ["gap"]).content["absent"] == []  # of an earlier call that had them
 
 
-def test_numbers_of_steps_come_from_measured_paces():
-    for world, contestant, _ in SUITES["quick"].runs():
-        assert 300 <= steps_of(WORLDS[world], contestant, SUITES["quick"].minutes) <= 3000, (world, contestant)
+def test_paths_are_shown_by_their_names():
+    assert [suite.shown(a) for a in ("/data/qm9", "--data=/data/qm9", "--jobs=2", "full")] == [
+        "qm9",
+        "--data=qm9",
+        "--jobs=2",
+        "full",
+    ]
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_numbers_of_steps_come_from_measured_paces(name):
+    for world, contestant, _ in SUITES[name].runs():
+        assert 300 <= steps_of(WORLDS[world], contestant, SUITES[name].minutes) <= 20_000, (world, contestant)
+
+
+def test_a_pace_that_nobody_measured_is_named():
     with pytest.raises(UserError, match=r"what a step of none costs on nowhere is not known; measure it"):
         steps_of(replace(WORLDS["gap"], source="nowhere"), "none", 1.0)
 
