@@ -354,7 +354,10 @@ class TrainingModule(pl.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
-        nn.utils.clip_grad_norm_(self.augmented.model.parameters(), self.optim.clip)
+        norm = nn.utils.clip_grad_norm_(self.augmented.model.parameters(), self.optim.clip)
+        for parameter in self.parameters():  # one overflow costs one step, not the run
+            if parameter.grad is not None:
+                parameter.grad = torch.where(norm.isfinite(), parameter.grad, 0.0)
 
     # --- resuming
 

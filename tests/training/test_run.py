@@ -13,6 +13,7 @@ import time
 import tomllib
 from dataclasses import replace
 
+import lightning.pytorch as pl
 import numpy as np
 import pytest
 import torch
@@ -273,6 +274,17 @@ class TestStopping:
         valid = load_split(run.folder / "splits.npz", data.id).valid
         [one, _] = evaluate(augmented, data, valid, card.targets, card.train_mean, "stored", (1,))
         assert one.mae / augmented.model.readout.scale.item() == pytest.approx(min(losses), rel=1e-4)
+
+    def test_an_overflow_costs_a_step_and_not_the_run(self, tiny_config, tmp_path):
+        class Overflow(pl.Callback):
+            def on_after_backward(self, trainer, module):
+                if trainer.global_step == 7:
+                    for parameter in module.parameters():
+                        if parameter.grad is not None:
+                            parameter.grad.mul_(math.inf)  # inf, and nan where it was zero
+
+        run = train(tiny_config(tmp_path / "run", steps=12), callbacks=[Overflow()])
+        assert all(bool(value.isfinite().all()) for value in tensors(run.folder).values())
 
     def test_minutes(self, tiny_config, tmp_path):
         start = time.monotonic()
