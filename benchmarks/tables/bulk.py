@@ -7,7 +7,7 @@ from typing import Any
 from tables.cells import table
 from tables.layerwise import of
 
-NAMES = {"rdkit": "RDKit alone", "qm9-mmff": "`qm9-mmff`, one pass", "xtb9": "`xtb9`, 4 rotations"}
+NAMES = {"rdkit": "RDKit alone", "qm9-mmff": "`qm9-mmff`, one pass", "xtb9": "`xtb9`"}
 
 
 def bulk_table(content: dict[str, Any]) -> str:
@@ -18,6 +18,8 @@ def bulk_table(content: dict[str, Any]) -> str:
         for run in of(content, part="rate", model=model):
             rate = run["rows"] / run["seconds"]
             memory = run.get("memory_mb")
+            if (copies := run["copies"] or 1) > 1:
+                name = f"{name}, {copies} rotations"
             cells = [name, f"{run['rows']:,}", f"{rate:.0f}", f"{alone['seconds'] / run['seconds']:.2f}"]
             rows.append([*cells, f"{memory[0][1]:.0f}, {memory[-1][1]:.0f}" if memory else ""])
     header = ["", "molecules", "a second", "of RDKit's rate", "memory at the first chunk, at the last, MB"]

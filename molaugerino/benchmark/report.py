@@ -72,12 +72,14 @@ def claims(runs: Runs) -> list[str]:
 def opening(content: Mapping[str, Any]) -> list[str]:
     """What was run, where, and what is missing."""
     suite = SUITES[content["suite"]]
+    efforts = {name: WORLDS[name].effort for name in suite.plan if WORLDS[name].effort != 1}
+    longer = "".join(f", {effort:g} times as long in {name}" for name, effort in efforts.items())
     own = sum(not CONTESTANTS[run["contestant"]].foreign for run in content["runs"])
     said = [
         f"Suite {content['suite']}: {own} of {content['planned']} runs are done. Every contestant trains for "
-        f"{suite.minutes:g} minutes of one processor core, counted in steps that were measured once, so that a seed "
-        "gives the same figures again; widths are chosen for about equal numbers of parameters. Absolute errors are "
-        "minimised, but by evidence and relaxed, whose likelihood is that of squared ones.",
+        f"{suite.minutes:g} minutes of one processor core{longer}, counted in steps that were measured once, so that "
+        "a seed gives the same figures again; widths are chosen for about equal numbers of parameters. Absolute errors "
+        "are minimised, but by evidence and relaxed, whose likelihood is that of squared ones.",
         f"{content['command']}; molaugerino {content['version']}, torch {content['torch']}, {content['machine']}.",
     ]
     if content["absent"]:

@@ -86,7 +86,7 @@ def steps_of(world: World, contestant: str, minutes: float) -> int:
             f"what a step of {contestant} costs on {key} is not known; measure it with benchmarks/pace.py, or leave "
             f"{world.name}/{contestant} out with --only"
         )
-    return max(LEAST, round(60 * minutes / pace))
+    return max(LEAST, round(60 * minutes * world.effort / pace))
 
 
 class Change(pl.Callback):

@@ -55,6 +55,7 @@ class World:
             the world, or not known.
         train: molecules to train on, None for all.
         placed: the label is made in the frames of the file, and no other frame can be tested.
+        effort: times the minutes of the suite that a training takes.
     """
 
     name: str
@@ -64,6 +65,7 @@ class World:
     symmetry: Symmetry = "rotations"
     train: int | None = None
     placed: bool = False
+    effort: float = 1.0
 
     @property
     def of_images(self) -> bool:
@@ -96,7 +98,7 @@ _ALL = (
     ),
     World("field-stored", "can QM9's own frames give a field away?", "mp2", {}, "unknown", placed=True),
     World("field-random", "the same field and molecules in random frames", "mp2", _in("field"), "axis"),
-    World("rotmnist", "digits turned at random", "mnist", {"task": "rotmnist", "images": 6000}),
+    World("rotmnist", "digits turned at random", "mnist", {"task": "rotmnist", "images": 6000}, effort=3.0),
     World("two-icons", "icons may be turned by 45 degrees", "drawn", {"task": "two-icons", "width": 0.125}, "unknown"),
     World("small-gap", "all rotations leave the label alone", "xtb9-12", {"target": ("gap",), "frames": "random"}),
     World("small-dipole", "the label turns along", "xtb9-12", {"target": ("dipole",), "frames": "random"}),
@@ -145,7 +147,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
     {
         "quick": Suite(0.8, 300, dict.fromkeys(("small-gap", "small-dipole", "small-field"), (_FEW, 2))),
         "full": Suite(
-            3.0,
+            2.0,
             1000,
             {
                 "gap": (_EVERY, 5),
