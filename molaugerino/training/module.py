@@ -26,6 +26,7 @@ from molaugerino.training.objective import Losses, Objective, Weights
 from molaugerino.training.optimiser import Muon, Together, hidden_matrices
 from molaugerino.training.schedule import Schedule
 
+LOST = 0.1  # of the steps between two validations may have gradients that are not finite
 NOISE, BUDGET, TURNS, DROPOUT, PROBES = 1, 2, 3, 4, 5  # independent streams of random numbers
 
 
@@ -58,6 +59,8 @@ class TrainingModule(pl.LightningModule):
         witnesses: the training examples that the evidence is taken from.
     """
 
+    lost: Tensor
+
     def __init__(
         self,
         augmented: Augmented,
@@ -84,6 +87,8 @@ class TrainingModule(pl.LightningModule):
         self.averaged = AveragedModel(augmented.model, multi_avg_fn=self._average).requires_grad_(False)
         self.augmented.distribution.requires_grad_(objective is not None)
         self._drawn: tuple[int, Tensor, Affine] | None = None
+        self.register_buffer("lost", torch.zeros(()), persistent=False)  # steps, since the last validation
+        self.validated = 0  # step of that
         self.drops = any(isinstance(m, nn.modules.dropout._DropoutNd) for m in augmented.model.modules())
         self.moves = objective is not None or any(bool(p.any()) for p in augmented.distribution.parameters())
 
@@ -318,7 +323,10 @@ class TrainingModule(pl.LightningModule):
                 self.log(name, known.mean(), batch_size=len(known))
 
     def on_validation_epoch_end(self) -> None:
-        if not torch.isfinite(self.trainer.callback_metrics["valid_loss"]):
+        lost, since = int(self.lost), self.global_step - self.validated
+        self.lost.zero_()
+        self.validated = self.global_step
+        if lost > max(1, LOST * since) or not torch.isfinite(self.trainer.callback_metrics["valid_loss"]):
             raise UserError(f"training diverged before step {self.global_step}; try again with a lower --optim.lr")
 
     # --- optimiser
@@ -354,10 +362,11 @@ class TrainingModule(pl.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: Any = None, gradient_clip_algorithm: Any = None
     ) -> None:
-        norm = nn.utils.clip_grad_norm_(self.augmented.model.parameters(), self.optim.clip)
+        finite = nn.utils.clip_grad_norm_(self.augmented.model.parameters(), self.optim.clip).isfinite()
+        self.lost += ~finite
         for parameter in self.parameters():  # one overflow costs one step, not the run
             if parameter.grad is not None:
-                parameter.grad = torch.where(norm.isfinite(), parameter.grad, 0.0)
+                parameter.grad = torch.where(finite, parameter.grad, 0.0)
 
     # --- resuming
 

@@ -158,7 +158,7 @@ def test_readable_while_running(tmp_path):
 def test_faults_are_exposed():
     runs = [
         run(WORLD, "fixed", 0, 1.0),
-        run(WORLD, "broken", 0, 2.4, checks={"turned_back": 1.06}),
+        run(WORLD, "broken", 0, 2.2, checks={"turned_back": 1.06}),
         run(WORLD, "equivariant", 0, 1.0, checks={"exact": 0.02}),
         run(WORLD, "none", 0, 1.0, checks={"exact": float("nan")}),
     ]

@@ -277,14 +277,19 @@ class TestStopping:
 
     def test_an_overflow_costs_a_step_and_not_the_run(self, tiny_config, tmp_path):
         class Overflow(pl.Callback):
+            def __init__(self, steps):
+                self.steps = steps
+
             def on_after_backward(self, trainer, module):
-                if trainer.global_step == 7:
+                if trainer.global_step in self.steps:
                     for parameter in module.parameters():
                         if parameter.grad is not None:
                             parameter.grad.mul_(math.inf)  # inf, and nan where it was zero
 
-        run = train(tiny_config(tmp_path / "run", steps=12), callbacks=[Overflow()])
+        run = train(tiny_config(tmp_path / "run", steps=12), callbacks=[Overflow([7])])
         assert all(bool(value.isfinite().all()) for value in tensors(run.folder).values())
+        with pytest.raises(UserError, match="training diverged before step"):
+            train(tiny_config(tmp_path / "lost", steps=40), callbacks=[Overflow(range(40))])
 
     def test_minutes(self, tiny_config, tmp_path):
         start = time.monotonic()
