@@ -29,8 +29,9 @@ from record import gather, provenance
 from rich.console import Console
 
 from molaugerino import symmetry
+from molaugerino.benchmark.sets import chosen
 from molaugerino.config import LawConfig, TrainConfig
-from molaugerino.datasets import World, in_frames, open_data
+from molaugerino.datasets import World, in_frames, save_prepared
 from molaugerino.datasets.worlds import DECAY
 from molaugerino.discover import Finding, discover
 from molaugerino.distributions import GroupDistribution
@@ -39,7 +40,6 @@ from molaugerino.training.checkpoint import load_model
 from molaugerino.training.run import train
 from molaugerino.training.setup import open_run_data
 
-ATOMS = 15
 FIRST = 10  # seeds 0 to 9 served to choose the length of the runs and the schedule of the law
 FEW = 3  # seeds of everything but the field
 NEAR = 0.98  # cosine: an axis is the one of the world
@@ -106,23 +106,9 @@ def holds(finding: Finding, world: World) -> bool:
 
 
 def small_molecules(folder: Path) -> Path:
-    """The molecules of xtb9 of at most ATOMS atoms, as a file."""
-    full = open_data("xtb9")
-    rows = np.flatnonzero(full.num_atoms <= ATOMS)
-    atoms = np.isin(full.owner, rows)
-    arrays: dict[str, np.ndarray] = {
-        "id": full.id[rows],
-        "num_atoms": full.num_atoms[rows],
-        "atomic_numbers": full.atomic_numbers[atoms],
-        "positions": full.positions[atoms],
-    }
-    for prefix, kind in (("", "scalar"), ("vector_", "vector")):
-        columns = [c for c in full.columns if c.kind == kind]
-        arrays[f"{prefix}targets"] = np.stack([c.values[rows] for c in columns], 1)
-        for part in ("name", "unit", "method"):
-            arrays[f"{prefix}target_{part}s"] = np.array([getattr(c, part) for c in columns])
-    np.savez(folder / "xtb9_small.npz", **arrays)  # type: ignore[arg-type]
-    return folder / "xtb9_small.npz"
+    """The molecules of xtb9 of at most 15 atoms, prepared."""
+    save_prepared(chosen("xtb9-15", ()), folder / "xtb9-15")
+    return folder / "xtb9-15"
 
 
 def one(world: Any, kind: str, seed: int, steps: int, data: Path) -> dict[str, Any]:
