@@ -167,6 +167,16 @@ def test_numbers_of_steps_come_from_measured_paces(name, most):
         assert 300 <= steps_of(WORLDS[world], contestant, SUITES[name].minutes) <= most, (world, contestant)
 
 
+def test_the_help_tells_the_size_of_the_suites(capsys):
+    with pytest.raises(SystemExit):
+        main(["benchmark", "equivariance", "--help"])
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    quick, full = SUITES["quick"], SUITES["full"]
+    assert f"{quick.minutes} minutes of training each" in told
+    assert f"{len(list(full.runs()))} runs of {full.minutes:g} minutes (rotmnist: " in told
+    assert f"(rotmnist: {full.minutes * WORLDS['rotmnist'].effort:g})" in told
+
+
 def test_a_pace_that_nobody_measured_is_named():
     with pytest.raises(UserError, match=r"what a step of none costs on nowhere is not known; measure it"):
         steps_of(replace(WORLDS["gap"], source="nowhere"), "none", 1.0)
