@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from molaugerino.distributions.base import GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.groups import Affine
 from molaugerino.quadrature import AveragingSet, Estimate, to_tolerance
+from molaugerino.quadrature.base import weighted_mean
 from molaugerino.reductions import mean
 from molaugerino.spaces.base import Action, InputSpace
 from molaugerino.spaces.trivial import Invariant
@@ -75,6 +77,7 @@ class Augmented(nn.Module):
             raise UserError(f'`tolerance` goes with eval_copies="auto" and must be above 0, got {tolerance}')
         if isinstance(eval_copies, AveragingSet):
             check_set(eval_copies, distribution.group.space_dim, reduce)
+            eval_copies = replace(eval_copies, elements=eval_copies.elements.detach())
         if eval_copies == "auto" and reduce is not mean:
             raise UserError('eval_copies="auto" takes the mean of the copies, got another reduction; say how many')
         self.model = model
@@ -100,19 +103,21 @@ class Augmented(nn.Module):
         """
         if elements is None and not self.training and self.eval_copies == "auto":
             return self.estimate(x).value
+        if self.reduce is not mean:
+            return self.reduce(self.each(x, elements))
         weights = None
         if elements is None and not self.training and isinstance(self.eval_copies, AveragingSet):
             weights = self.eval_copies.weights
-        if self.training or self.at_once is None or self.reduce is not mean:
+        if self.training or self.at_once is None:
             values = self.each(x, elements)
-            return self.reduce(values) if weights is None else torch.tensordot(weights.to(values), values, 1)
+            return mean(values) if weights is None else weighted_mean(values, weights)
         g = self._elements(x, elements)
         shares = (
             torch.full(g.batch_shape[:1], 1 / g.batch_shape[0], dtype=torch.float64) if weights is None else weights
         )
         total: Tensor | None = None
         for values, part in self._parts(x, g):
-            share = torch.tensordot(shares[part].to(values), values, 1)
+            share = weighted_mean(values, shares[part])
             total = share if total is None else total + share
         assert total is not None  # there is at least one copy
         return total
@@ -125,14 +130,16 @@ class Augmented(nn.Module):
         """The average of evaluation, and how far it may be off.
 
         Raises:
-            UserError: for another reduction than the mean, or a set that cannot tell its error.
+            UserError: for another reduction than the mean, a single element, or a set that cannot tell its error.
         """
         if self.reduce is not mean:
             raise UserError("the error is that of a mean, and `reduce` is another reduction")
         over = self.eval_copies
         if over == "auto":
             return to_tolerance(lambda k: self.each(x, self.evaluation_elements(BLOCK, x, k)), self.tolerance or 0.0)
-        values = self.each(x, self.evaluation_elements(over, x) if isinstance(over, int) else over.elements)
+        if over == 1:
+            raise UserError("a single element does not tell how far the average is off; take more as `eval_copies`")
+        values = self.each(x, self.evaluation_elements(over, x) if isinstance(over, int) else self._of_set(over))
         copies = torch.full(values.shape[1:2], len(values))
         if isinstance(over, int):
             return Estimate(values.mean(0), values.std(0) / over**0.5, copies)
@@ -152,7 +159,7 @@ class Augmented(nn.Module):
     def _parts(self, x: Any, g: Affine) -> Iterator[tuple[Tensor, slice]]:
         """Predictions of some copies after others, (some, rows, ...), and which copies these are."""
         copies, examples = g.batch_shape[0], self.input.count(x)
-        some = copies if self.training or self.at_once is None else max(1, self.at_once // examples)
+        some = copies if self.training or self.at_once is None else max(1, self.at_once // max(1, examples))
         for start in range(0, copies, some):
             part = slice(start, min(start + some, copies))
             yield self._passes_in_flat_memory(x, g[part], examples), part
@@ -180,8 +187,11 @@ class Augmented(nn.Module):
         if self.training:
             return self.distribution.sample((self.copies, examples), generator, context)
         if isinstance(self.eval_copies, AveragingSet):
-            return self.eval_copies.elements.to(next(self.distribution.parameters()))
+            return self._of_set(self.eval_copies)
         return self.evaluation_elements(BLOCK if self.eval_copies == "auto" else self.eval_copies, context)
+
+    def _of_set(self, over: AveragingSet) -> Affine:
+        return over.elements.to(next(self.distribution.parameters()))
 
     def evaluation_elements(self, copies: int, context: Any = None, block: int = 0) -> Affine:
         """The law at fixed noise, the same in every call and on every device: batch shape (copies,).

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from molaugerino import Augmented
 from molaugerino.distributions import HaarBall, rigid_motions
 from molaugerino.errors import UserError
 from molaugerino.groups import SE3, SO3, Affine
 from molaugerino.quadrature import circle, cube, lebedev, to_tolerance
+from molaugerino.quadrature import random as draws
 from molaugerino.reductions import median
 from tests.cases import CASES
 from tests.oracles import cube_rotations
@@ -175,6 +178,18 @@ class TestBadBatches:
         assert wrapped(case)(broken).isnan().all()
 
 
+class Large(nn.Module):
+    """The answers of a network, far from zero."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x):
+        with torch.autocast("cpu", enabled=False):
+            return self.model(x) - 10_000
+
+
 class TestSets:
     """Averages in evaluation: over sets, in parts, and to a tolerance."""
 
@@ -210,6 +225,31 @@ class TestSets:
         median_of_all = wrapped(case, eval_copies=6, reduce=median).eval()
         in_parts = wrapped(case, eval_copies=6, reduce=median, at_once=at_once).eval()
         assert (median_of_all(x) - in_parts(x)).abs().max() < 1e-12
+
+    def test_another_reduction_takes_the_copies_of_a_set(self, case):
+        h, x = wrapped(case, eval_copies=cube(), reduce=median).eval(), case.batch()
+        for at_once in (None, 7):
+            h.at_once = at_once
+            assert torch.equal(h(x), median(h.each(x)))
+            assert (h(x) - h.each(x).mean(0)).abs().max() > 1e-4
+
+    @pytest.mark.parametrize("options", [{"eval_copies": cube()}, {"eval_copies": 24, "at_once": 4}])
+    def test_averages_keep_their_precision_under_autocast(self, case, options):
+        """Only the network's own products may be coarse; an average of large numbers would show it."""
+        h, x = wrapped(case, **options).eval(), case.batch()
+        h.model = Large(h.model)
+        exact = h(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = h(x)
+        assert found.dtype == exact.dtype
+        assert (found - exact).abs().max() < 1  # bfloat16 holds every 64th number there
+
+    def test_a_set_keeps_no_graph_of_the_law(self, case):
+        law = HaarBall(SO3, width=2.0).double()
+        h, x = wrapped(case, law, eval_copies=draws(law, 8)).eval(), case.batch()
+        for _ in range(2):
+            h(x).square().sum().backward()
+        assert torch.equal(copy.deepcopy(h)(x), h(x))
 
     def test_the_error_of_draws_is_the_standard_error(self, case):
         h, x = wrapped(case, eval_copies=64).eval(), case.batch()
@@ -275,6 +315,8 @@ class TestSets:
     def test_mistakes(self, case, options, message):
         with pytest.raises(UserError, match=message):
             wrapped(case, **options)
+        with pytest.raises(UserError, match="a single element does not tell"):
+            wrapped(case, eval_copies=1).eval().estimate(case.batch())
         with pytest.raises(UserError, match="`reduce` is another reduction"):
             wrapped(case, reduce=median).eval().estimate(case.batch())
 
@@ -295,3 +337,30 @@ def test_each_row_has_a_number_of_its_own():
         torch.testing.assert_close(alone.value[0], taken.mean(0), atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(alone.error[0], taken.std(0) / n**0.5, atol=1e-5, rtol=1e-3)
     assert to_tolerance(lambda k: noise[k], 1e-9).copies.tolist() == [1024] * 3
+
+
+@pytest.mark.parametrize("name", ["energy, padded", "dipole, padded"])
+def test_a_set_is_taken_to_where_the_law_is(name):
+    case = CASES[name]
+    h = wrapped(case, eval_copies=cube()).eval().float()
+    x = case.batch()
+    x = x._replace(pos=x.pos.float())
+    assert h.eval_copies.elements.linear.dtype == torch.float64
+    assert h.estimate(x).value.dtype == h(x).dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", ["energy, padded", "dipole, padded", "tensor, padded"])
+@pytest.mark.parametrize("at_once", [None, 4])
+def test_no_examples_have_no_predictions(name, at_once):
+    case = CASES[name]
+    h, x = wrapped(case, eval_copies=6, at_once=at_once).eval(), case.batch()
+    nothing = x._replace(z=x.z[:0], pos=x.pos[:0], mask=x.mask[:0])
+    assert h(nothing).shape == (0, *h(x).shape[1:])
+
+
+def test_predictions_in_double_precision_stay_so():
+    """Also where the law is in single precision."""
+    for name in ("energy, padded", "dipole, padded", "tensor, padded"):
+        case = CASES[name]
+        h, x = wrapped(case, HaarBall(SO3, width=2.0), eval_copies=2).eval(), case.batch()
+        assert h(x).dtype == torch.float64

@@ -14,6 +14,7 @@ from molaugerino.checks import check_last_dims
 from molaugerino.distributions.base import Extent, GroupDistribution
 from molaugerino.errors import UserError
 from molaugerino.groups import SO3, Affine
+from molaugerino.groups.algebra import cosc
 from molaugerino.groups.jacobi import one_sided_jacobi
 from molaugerino.groups.precision import full_precision
 
@@ -22,6 +23,7 @@ NARROWEST = 1e-3  # of the cap; below, `divergence` is constant
 NODES = 512  # quasi-random points of the mean in `divergence`
 WINDINGS = 2  # turns beyond the principal one that the density counts, each way
 REMEDY = "beyond, the law on the group moves away from Haar again"
+LEAST_SQUARE = 1e-24  # rad^2; where exp(w) is 1, its other windings have infinite density
 LEAST = 1e-7  # noise is kept this far from 0 and 1, where the quantile is infinite
 
 
@@ -99,15 +101,18 @@ class AlgebraGaussian(GroupDistribution):
 @full_precision
 def log_density(w: Tensor, covariance: Tensor) -> Tensor:
     """log of the density at exp(w) against the Haar measure of volume 8 pi^2; coordinates w (n, 3) of any length."""
-    t = w.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-    turns = torch.round(t.detach() / (2 * math.pi))  # the winding at which exp(w) has its shortest coordinates
-    offsets = torch.arange(-WINDINGS, WINDINGS + 1, dtype=w.dtype, device=w.device)
-    lengths = t + 2 * math.pi * (offsets - turns)  # (n, windings), signed, along w
-    along = w / t
+    t = w.norm(dim=-1, keepdim=True)
+    some = t > 0
+    any_axis = torch.eye(3, dtype=w.dtype, device=w.device)[0]
+    along = torch.where(some, w / torch.where(some, t, 1.0), any_axis)
+    left = t - 2 * math.pi * torch.round(t.detach() / (2 * math.pi))  # the shortest coordinates of exp(w), signed
+    windings = torch.arange(-WINDINGS, WINDINGS + 1, dtype=w.dtype, device=w.device)
+    lengths = left + 2 * math.pi * windings  # (n, windings), along w
     quadratic = (along @ torch.linalg.inv_ex(covariance).inverse * along).sum(-1, keepdim=True)
     log_norm = -0.5 * torch.linalg.slogdet(2 * math.pi * covariance).logabsdet
     # the volume element 2 (1 - cos l) / l^2 is that of each winding: exp covers the group once per turn
-    log_volume = (2 * (1 - t.cos())).clamp_min(1e-24).log() - lengths.square().clamp_min(1e-24).log()
+    beside_shortest = left.square().clamp_min(LEAST_SQUARE).log() - lengths.square().clamp_min(LEAST_SQUARE).log()
+    log_volume = (2 * cosc(left.square())).log() + torch.where(windings == 0, 0.0, beside_shortest)
     return torch.logsumexp(log_norm - quadratic * lengths.square() / 2 - log_volume, -1)
 
 

@@ -86,7 +86,7 @@ class TranslationGaussian(GroupDistribution):
 
 
 def _mean_length(s: Tensor) -> float:
-    """E |diag(s) n| = 2 / sqrt(2 pi) E_u |diag(s) u|, u uniform on the sphere (Gauss-Legendre times a trapezoid)."""
+    """E |diag(s) n| = 4 / sqrt(2 pi) E_u |diag(s) u|, u uniform on the sphere (Gauss-Legendre times a trapezoid)."""
     nodes, weights = np.polynomial.legendre.leggauss(64)
     phi = 2 * math.pi * torch.arange(64, dtype=s.dtype) / 64
     z = torch.from_numpy(nodes)[:, None]

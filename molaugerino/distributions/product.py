@@ -93,7 +93,7 @@ class Product(GroupDistribution):
             return [Affine(still, g.shift), Affine(g.linear, none)]
         if self.group.name == rigid and names in {(turn, shift) for shift in (T2.name, T3.name)}:
             return [Affine(g.linear, none), Affine(still, (g.linear.mT @ g.shift.unsqueeze(-1)).squeeze(-1))]
-        if self.group.name == E3.name and names == (SE3.name, O3.name):
+        if self.group.name == E3.name and names == (SE3.name, O3.name) and _is_mirror(self.laws[1]):
             flipped = torch.linalg.det(g.linear)[..., None, None] < 0
             mirror = torch.where(flipped, cast(Finite, self.laws[1]).linear[-1].to(still), still)
             return [Affine(g.linear @ mirror.mT, g.shift), Affine(mirror, none)]
@@ -107,3 +107,8 @@ class Product(GroupDistribution):
 
     def describe(self) -> list[Extent]:
         return [line for law in self.laws for line in law.describe()]
+
+
+def _is_mirror(law: GroupDistribution) -> bool:
+    """Whether a law on O(3) is one of two elements, the other improper: the sign of the determinant tells which."""
+    return isinstance(law, Finite) and law.branches == 2 and bool(torch.linalg.det(law.linear[-1]) < 0)

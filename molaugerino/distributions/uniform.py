@@ -26,7 +26,9 @@ class AlgebraUniform(GroupDistribution):
 
     Centred, so the mean generator is 0. Uniform in the coordinates, not on the group: the
     nats to the Haar law are therefore counted with the group's volume element,
-    KL = log(volume) - sum_i log 2 w_i - E[log |d exp|], the mean by Gauss-Legendre quadrature.
+    KL = log(volume) - sum_i log 2 w_i - E[log |d exp|], the mean by Gauss-Legendre quadrature over
+    the turns. That is all of it for rotations and rigid motions; where scales and shears move the volume element, too,
+    it is off by up to 0.11 nat for `aff2`, 0.27 for `aff3` and 0.01 for `colours`, at widths of 0.5 of these.
     `log_prob` looks an element up by its principal logarithm, the only one within these widths.
 
     Args:

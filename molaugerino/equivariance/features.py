@@ -87,10 +87,10 @@ class MapFeatures:
     """Maps (examples, ..., height, width) that move like the image, at their own resolution.
 
     The coordinates of a map are those of `Image`: its pixels cover the same area as those of the input. What counts
-    are the places that lie, and come from, at least `border` times half of the shorter side within the edge.
+    are the places that lie, and come from, within the edge by at least `border` times half of the side, each way.
 
     Attributes:
-        border: share of half the shorter side; 0 counts all places that come from inside.
+        border: share of half of each side; 0 counts all places that come from inside.
         moves: whether a transformation moves places at all; colours are changed where they are.
     """
 

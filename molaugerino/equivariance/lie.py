@@ -114,13 +114,17 @@ def by_channel(flat: Tensor) -> Float[Tensor, "channels values"]:
 
 def _shared_out(squares: Float[Tensor, "batches generators"], moments: list[Tensor]) -> LayerLie:
     """Mean squares by batch over the variance of all values; moments are count, sum and sum of squares per channel."""
+    counts = torch.stack([moment[0, 0] for moment in moments])
+    share = (counts / counts.sum()).unsqueeze(-1)  # of the values that are in each batch
     count, total, square = torch.stack(moments).sum(0)
     variance = (square / count - (total / count).square()).clamp_min(0).sum()
     least = torch.finfo(torch.float64).tiny
-    root = (squares.mean(0) / variance.clamp_min(least)).sqrt()
+    whole = (share * squares).sum(0)
+    root = (whole / variance.clamp_min(least)).sqrt()
     if len(squares) < 2:
         return LayerLie(root.tolist(), [0.0] * len(root))
-    spread = squares.std(0) / len(squares) ** 0.5 / variance.clamp_min(least)
+    several = len(squares) / (len(squares) - 1)
+    spread = (several * (share * (squares - whole)).square().sum(0)).sqrt() / variance.clamp_min(least)
     return LayerLie(root.tolist(), torch.where(root > 0, spread / (2 * root).clamp_min(least), 0.0).tolist())
 
 

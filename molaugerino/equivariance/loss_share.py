@@ -105,9 +105,9 @@ def shared(single: Float[Tensor, " rows"], averaged: Float[Tensor, " rows"]) -> 
 
 def absolute(prediction: Tensor, label: Tensor) -> Tensor:
     """Mean absolute error over the components of each row."""
-    return (prediction - label).abs().flatten(1).mean(1)
+    return (prediction - label).abs().unsqueeze(-1).flatten(1).mean(1)
 
 
 def squared(prediction: Tensor, label: Tensor) -> Tensor:
     """Mean squared error over the components of each row."""
-    return (prediction - label).square().flatten(1).mean(1)
+    return (prediction - label).square().unsqueeze(-1).flatten(1).mean(1)

@@ -17,7 +17,7 @@ from molaugerino.groups.precision import full_precision
 from molaugerino.groups.so import SO2, SO3, homogeneous
 
 CLOSED = 1e-6  # relative; brackets of generators may leave their span by rounding only
-ROOT_STEPS = (14, 7, 6, 6, 6)  # of each square root; five turn a rotation by pi into one by 0.1
+ROOT_STEPS = (26, 7, 6, 6, 6)  # of each square root; five turn a rotation by pi into one by 0.1
 LOG_TERMS = 10
 SQUARINGS = 8  # of exp: the series is exact to rounding for matrices of norm up to 70 in float64, 400 in float32
 
@@ -36,8 +36,8 @@ class MatrixGroup:
 
     `log` takes square roots of the matrix until it is near the identity (Denman-Beavers), then
     sums the series of 2 artanh((M - I) (M + I)^-1). It is defined where no eigenvalue of the linear
-    part is zero or negative, which is wherever a principal logarithm exists. Counts of steps are
-    fixed, so nothing waits for a device.
+    part is zero or negative, which is wherever a principal logarithm exists; within 1e-6 rad of a pure
+    half turn it is not found. Counts of steps are fixed, so nothing waits for a device.
 
     Raises:
         UserError: for generators of another shape, dependent ones, or ones whose brackets leave their span.
@@ -149,7 +149,7 @@ def matrix_exp(m: Float[Tensor, "*batch h h"]) -> Float[Tensor, "*batch h h"]:
 
 @full_precision
 def matrix_log(m: Float[Tensor, "*batch h h"]) -> Float[Tensor, "*batch h h"]:
-    """Principal logarithm of matrices without eigenvalues on the closed negative half-axis."""
+    """Principal logarithm of matrices without eigenvalues on the closed negative half-axis, or 1e-6 rad from it."""
     eye = torch.eye(m.shape[-1], dtype=m.dtype, device=m.device)
     for steps in ROOT_STEPS:
         m = _square_root(m, eye, steps)

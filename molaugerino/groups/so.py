@@ -179,7 +179,10 @@ class _Rotation(torch.autograd.Function):
 
 
 class _ForwardRotation(_Rotation):
-    """With forward-mode derivatives and batching, which torch.compile does not take."""
+    """With forward-mode derivatives and batching, which torch.compile does not take.
+
+    One level of forward mode: of two, one in the other, torch makes something wrong of any Function of this kind.
+    """
 
     generate_vmap_rule = True
 

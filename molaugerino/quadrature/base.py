@@ -11,6 +11,7 @@ from torch import Tensor
 
 from molaugerino.errors import UserError
 from molaugerino.groups import Affine
+from molaugerino.groups.precision import full_precision
 
 UNIT = 1e-5  # how far from one the weights may add up: float32, some thousands of them
 
@@ -90,7 +91,7 @@ class AveragingSet:
             UserError: for values of another number of elements.
         """
         self._check(values)
-        return torch.tensordot(self.weights.to(values), values, 1)
+        return weighted_mean(values, self.weights)
 
     @property
     def has_error(self) -> bool:
@@ -180,3 +181,9 @@ def _order(a: AveragingSet, b: AveragingSet) -> Tensor:
     """Which pair (i, j), counted as i m + j, stands at each place."""
     index = torch.arange(len(a) * len(b), device=a.weights.device).reshape(len(a), len(b))
     return (index.mT if b.replicates > 1 else index).flatten()
+
+
+@full_precision
+def weighted_mean(values: Float[Tensor, "n ..."], weights: Float[Tensor, " n"]) -> Tensor:
+    """sum_k w_k f_k in the dtype of the values, under autocast, too, which would take it to half precision."""
+    return torch.tensordot(weights.to(values), values, 1)

@@ -64,9 +64,10 @@ def antithetic(
     """Pairs g, g^-1 (or elements(u), elements(1 - u)) of independent draws, weights 1/n.
 
     Whatever is odd under inversion, as all that is linear in the coordinates xi of exp(xi), has the mean 0 in each
-    pair: there the set is exact; on what is even, it is worth n / 2 draws. The inverse follows the law only where
-    p(g) = p(g^-1), which is checked on the draws; mirrored noise 1 - u follows any law, and takes out what is odd in
-    the noise (for a centred box, again what is odd in xi).
+    pair: there the set is exact; on what is even, it is worth n / 2 draws. The inverse follows the law where
+    p(g) = p(g^-1), which is checked on the draws (too strictly on groups whose left and right measures differ);
+    mirrored noise 1 - u follows any law, and takes out what is odd in the noise (for a centred box, again what is odd
+    in xi).
 
     Args:
         law: where to draw from.

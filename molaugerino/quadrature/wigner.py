@@ -71,7 +71,7 @@ def power(values: Float[Tensor, "n ..."], nodes: AveragingSet, degree: int) -> T
     if bool((torch.linalg.det(nodes.elements.linear) < 0).any()):
         raise UserError(f"`nodes` must be rotations, got {nodes.name}, which has reflections")
     powers = [nodes.mean(values).square()]
-    weighted = (values * nodes.weights.to(values).reshape(-1, *[1] * (values.dim() - 1))).flatten(1)
+    weighted = (values * nodes.weights.to(values).reshape(-1, *[1] * (values.dim() - 1))).reshape(len(values), -1)
     for k in range(1, degree + 1):
         d = wigner_d(k, nodes.elements).flatten(1).to(values)  # (n, (2k + 1)^2)
         powers.append((2 * k + 1) * (d.mT @ weighted).square().sum(0).reshape(values.shape[1:]))

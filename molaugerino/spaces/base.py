@@ -58,7 +58,8 @@ class InputSpace(Action[T], Protocol[T]):
 
 def tensors_of(x: Any, names: tuple[str, ...], what: str) -> list[Tensor]:
     """These attributes of a batch, all tensors."""
-    values = [value for name in names if isinstance(value := getattr(x, name, None), Tensor)]
+    found = [getattr(x, name, None) for name in names]
+    values = [value for value in found if isinstance(value, Tensor)]
     if len(values) < len(names):
         raise UserError(f"`x` must be {what} with tensors {', '.join(names)}, got {type(x).__name__}")
     return values

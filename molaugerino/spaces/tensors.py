@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -43,9 +44,9 @@ class Vector:
         linear = g.linear if index is None else g.linear[index]
         if self.axial:
             linear = linear * torch.linalg.det(linear).sign()[..., None, None]
-        flat = value.reshape(value.shape[0], -1, g.dim)
-        flat = flat.to(linear.dtype)  # a model under autocast may answer in bfloat16
-        return (flat @ linear.mT).reshape(value.shape)
+        flat = value.reshape(len(value), math.prod(value.shape[1:]) // g.dim, g.dim)
+        dtype = torch.promote_types(value.dtype, linear.dtype)  # a model under autocast may answer in bfloat16
+        return (flat.to(dtype) @ linear.mT.to(dtype)).reshape(value.shape)
 
 
 class Tensor2:
@@ -93,8 +94,9 @@ class Tensor2:
             )
         linear = g.linear if index is None else g.linear[index]
         sign = torch.linalg.det(linear).sign()[..., None, None] if self.axial else 1.0
-        left, right = (sign * linear).unsqueeze(-3), linear.mT.unsqueeze(-3)
-        flat = value.reshape(value.shape[0], -1, d, d).to(linear.dtype)  # a model under autocast may answer in bfloat16
+        dtype = torch.promote_types(value.dtype, linear.dtype)  # a model under autocast may answer in bfloat16
+        left, right = (sign * linear).unsqueeze(-3).to(dtype), linear.mT.unsqueeze(-3).to(dtype)
+        flat = value.reshape(len(value), math.prod(value.shape[1:]) // d**2, d, d).to(dtype)
         return (left @ flat @ right).reshape(value.shape)
 
 

@@ -109,6 +109,8 @@ def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
     needed = [part for part, rows in asdict(split).items() if len(rows) or part not in may_lack]
     split = split.restricted(np.asarray(labelled.any(1)))
     check_labelled(split, needed, labelled, targets, loaded.name)
+    if keeps_for_law(config) and len(split.budget) == 1:
+        raise UserError("one molecule in the budget part of the split tells no spread to judge a law by; give it more")
     train = split.train if keeps_for_law(config) else np.sort(np.concatenate([split.train, split.budget]))
     epoch = np.repeat(train, repeats(labelled[train], config.optim.balance))
     return RunData(loaded, targets, packed, split, train, epoch, int(undetermined.sum()))

@@ -15,6 +15,7 @@ from molaugerino.distributions import (
     IGSO3,
     AlgebraGaussian,
     AlgebraUniform,
+    Finite,
     GroupDistribution,
     HaarBall,
     Product,
@@ -282,6 +283,20 @@ def test_tails_of_a_narrow_law_stay_finite():
     assert torch.isfinite(torch.autograd.grad(value.sum(), sigma)[0])
 
 
+@pytest.mark.parametrize("scale", [0.0, 0.1, (0.3, 0.1, 0.0)])
+def test_a_gaussian_of_the_algebra_is_flat_about_the_identity(scale):
+    """Whatever the axis, and however near: the density there is that of the Gaussian, the volume element being one."""
+    law = AlgebraGaussian(scale).double()
+    near = torch.tensor([0.0, 1e-30, 1e-12, 1e-10, 1e-8, 1e-6], dtype=torch.float64)[:, None]
+    scale = law.scale.detach()
+    covariance = scale @ scale.mT + (1.7e-3 * torch.eye(3)).square()
+    flat = -float(torch.linalg.slogdet(2 * math.pi * covariance).logabsdet) / 2
+    for axis in ([1.0, 0.0, 0.0], [0.0, 0.6, -0.8]):
+        found = law.log_prob(SO3.exp(near * torch.tensor(axis, dtype=torch.float64)))
+        assert (found - flat).abs().max() < 1e-5
+    assert torch.isfinite(law.log_prob(law.sample((100,), generator()))).all()
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -311,9 +326,22 @@ def test_a_reflection_is_no_exponential():
     assert bool((law.log_prob(O3.inversion(g)) == -math.inf).all())
 
 
+def half_turns():
+    """A group of two proper elements, whose determinants do not tell them apart."""
+    return Finite(O3, Affine(torch.diag_embed(torch.tensor([[1.0, 1.0, 1.0], [-1.0, -1.0, 1.0]])), torch.zeros(2, 3)))
+
+
+def of_water():
+    """C2v: identity, half turn, two mirrors."""
+    signs = torch.tensor([[1.0, 1.0, 1.0], [-1.0, -1.0, 1.0], [1.0, -1.0, 1.0], [-1.0, 1.0, 1.0]])
+    return Finite(O3, Affine(torch.diag_embed(signs), torch.zeros(4, 3)))
+
+
 @pytest.mark.parametrize(
     "make",
     [
+        lambda: Product(E3, rigid_motions(1.0, 0.5), half_turns()),
+        lambda: Product(E3, rigid_motions(1.0, 0.5), of_water()),
         lambda: Product(SO3, HaarBall(), IGSO3()),
         lambda: Product(SE3, TranslationBall(), TranslationGaussian()),
         lambda: Product(aff3(), TranslationBall(), HaarBall()),

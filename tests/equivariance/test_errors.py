@@ -50,6 +50,13 @@ def test_rows_without_a_label_are_left_out_and_the_error_is_over_rows():
         loss_share(each, torch.full_like(y, math.nan), squared)
 
 
+def test_labels_of_one_number_need_no_dimension_of_their_own():
+    torch.manual_seed(0)
+    each, y = torch.randn(7, 400), torch.randn(400)
+    for loss in (absolute, squared):
+        assert loss_share(each, y, loss) == loss_share(each.unsqueeze(-1), y.unsqueeze(-1), loss)
+
+
 ARROWS = torch.randn(6, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 

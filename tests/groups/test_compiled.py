@@ -13,11 +13,11 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from molaugerino import Augmented
-from molaugerino.distributions import AlgebraUniform, GroupDistribution
+from molaugerino.distributions import AlgebraUniform, GroupDistribution, rigid_motions
 from molaugerino.groups import SO3, Affine, DirectProduct, MatrixGroup, Scale, aff2, aff3, colours
 from molaugerino.groups.jacobi import one_sided_jacobi
 from molaugerino.groups.matrix import matrix_exp
-from molaugerino.spaces import Colour, Image, Mask, Vector
+from molaugerino.spaces import Colour, Image, Mask, Molecules, Padded, Vector
 from tests.distributions.test_laws import LAWS
 from tests.groups.test_groups import GROUPS, coordinates
 
@@ -41,6 +41,26 @@ class Pictures(torch.nn.Module):
         return (self.averaged(images, self.law.elements(noise.unsqueeze(0))).nan_to_num(),)
 
 
+class Arrows(torch.nn.Module):
+    """A vector of each molecule."""
+
+    def forward(self, x):
+        return (x.pos.tanh() * x.z.unsqueeze(-1)).sum(1)
+
+
+class Clouds(Pictures):
+    """The same of molecules, whose vectors are turned back."""
+
+    def __init__(self, law):
+        super().__init__(law, Padded(), Vector())
+        self.averaged.model = Arrows()
+
+    def compute(self, noise, images):
+        points = images.flatten(1, 2)[..., :3]
+        each = torch.ones_like(points[..., 0], dtype=torch.long)
+        return (self.averaged(Molecules(each, points, each > 0), self.law.elements(noise.unsqueeze(0))),)
+
+
 def plane():
     return AlgebraUniform(aff2(), (0.2, 0.2, 0.5, 0.1, 0.1, 0.1))
 
@@ -53,6 +73,7 @@ PICTURES = {
     "images bilinear": lambda: Pictures(plane(), Image(), Mask()),
     "images bicubic": lambda: Pictures(plane(), Image("bicubic", "reflection"), Image("bicubic", "border")),
     "colours": lambda: Pictures(tint(), Colour(), Colour(bounded=False)),
+    "molecules": lambda: Clouds(rigid_motions(1.0, 0.5)),
 }
 CASES |= PICTURES
 

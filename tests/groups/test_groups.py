@@ -255,6 +255,13 @@ class TestMatrixGroups:
         for matrix, ours in zip(full, matrix_log(full), strict=True):
             assert np.abs(linalg.logm(matrix.numpy()) - ours.numpy()).max() < 1e-11
 
+    @pytest.mark.parametrize("left", [1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
+    def test_logarithm_near_a_half_turn(self, left):
+        xi = torch.tensor([[0.3, -0.2, math.pi - left, *change] for change in ((0, 0, 0), (0.3, 0.1, -0.2))]).double()
+        group = aff2()
+        assert group.axes[2] == "rz"
+        assert (group.log(group.exp(xi)) - xi).abs().max() < 1e-9
+
     def test_generators_are_made_orthonormal(self):
         skewed = torch.tensor([[[0.0, -2.0], [2.0, 0.0]], [[1.0, -3.0], [3.0, 1.0]]])
         group = MatrixGroup(skewed)

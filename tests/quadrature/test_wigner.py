@@ -43,6 +43,12 @@ def test_is_an_orthogonal_representation(degree):
     assert (d[0] @ d[0].mT - torch.eye(2 * degree + 1, dtype=torch.float64)).abs().max() < 1e-10
 
 
+def test_powers_of_one_value_per_node():
+    nodes = lebedev(5)
+    values = nodes.elements.linear[:, 0, 0]
+    assert torch.equal(power(values, nodes, 2), power(values[:, None], nodes, 2)[:, 0])
+
+
 @pytest.mark.parametrize("degree", DEGREES)
 def test_trace_is_the_character(degree):
     g = rotations(200)

@@ -220,6 +220,10 @@ def test_parts_that_may_be_missing(files, tmp_path):
         opened(("test", "budget"), augment="learned", model="graph")
     with pytest.raises(UserError, match="no molecule of the valid part"):
         opened(("test", "valid"))
+    parts["budget"] = parts["budget"][-1:]
+    with pytest.raises(UserError, match="one molecule in the budget part of the split tells no spread"):
+        opened((), augment="learned", model="graph")
+    assert len(opened((), augment="none").split.budget) == 1
 
 
 @pytest.mark.parametrize(
