@@ -44,7 +44,7 @@ class Vector:
         linear = g.linear if index is None else g.linear[index]
         if self.axial:
             linear = linear * torch.linalg.det(linear).sign()[..., None, None]
-        flat = value.reshape(len(value), math.prod(value.shape[1:]) // g.dim, g.dim)
+        flat = value.reshape(value.shape[0], math.prod(value.shape[1:]) // g.dim, g.dim)
         dtype = torch.promote_types(value.dtype, linear.dtype)  # a model under autocast may answer in bfloat16
         return (flat.to(dtype) @ linear.mT.to(dtype)).reshape(value.shape)
 
@@ -96,7 +96,7 @@ class Tensor2:
         sign = torch.linalg.det(linear).sign()[..., None, None] if self.axial else 1.0
         dtype = torch.promote_types(value.dtype, linear.dtype)  # a model under autocast may answer in bfloat16
         left, right = (sign * linear).unsqueeze(-3).to(dtype), linear.mT.unsqueeze(-3).to(dtype)
-        flat = value.reshape(len(value), math.prod(value.shape[1:]) // d**2, d, d).to(dtype)
+        flat = value.reshape(value.shape[0], math.prod(value.shape[1:]) // d**2, d, d).to(dtype)
         return (left @ flat @ right).reshape(value.shape)
 
 
