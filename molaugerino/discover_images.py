@@ -62,7 +62,8 @@ def discover_images(run: OpenRun, images: int = MOLECULES) -> Discovery:
 def each_loss(
     augmented: Augmented, packed: PackedImages, rows: np.ndarray, law: GroupDistribution | None, loss: Loss
 ) -> tuple[Tensor, Tensor]:
-    """(images,) losses under a law, the mean of a few draws, and those against what the network says at the identity.
+    """(images,) losses under a law, the mean of a few draws, and how far predictions move: by how much the loss
+    against what the network says at the identity is above its own there.
 
     Args:
         augmented: network, and its actions.
@@ -80,5 +81,5 @@ def each_loss(
             each = augmented.each(batch.x, law.sample((COPIES, len(batch.y)), generator))
         said = plain if batch.y.is_floating_point() else plain.argmax(1)
         losses.append(torch.stack([loss(p, batch.y) for p in each]).mean(0))
-        moved.append(torch.stack([loss(p, said) for p in each]).mean(0))
+        moved.append(torch.stack([loss(p, said) for p in each]).mean(0) - loss(plain, said))
     return torch.cat(losses), torch.cat(moved)

@@ -38,9 +38,13 @@ def with_geometries(config: DataConfig) -> int:
 
     out = Path(os.path.abspath(config.out or ""))
     use = f"train on it with: molaugerino train --data {config.out}"
+    molecules = open_joined(config.name)
+    if is_prepared(out) and not set(molecules.files) <= set(open_prepared(out).files):
+        raise UserError(
+            f"{out} holds molecules of other data than {molecules.name}; choose another --out, or remove it"
+        )
     if done_already(out, use):
         return 0
-    molecules = open_joined(config.name)
     parts = out.with_name(f"{out.name}.parts")
     try:
         with bars(MofNCompleteColumn()) as report:

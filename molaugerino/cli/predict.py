@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -94,6 +95,10 @@ def job_of(config: PredictConfig) -> Job:
     form = output_format(config)
     for out in filter(None, (config.out, config.plot)):
         check_file(out)
+        if any(
+            os.path.exists(given) and os.path.exists(out) and os.path.samefile(given, out) for given in config.input
+        ):
+            raise UserError(f"{out} is read, and would be overwritten; choose another file for the output")
     predictor = Predictor.from_pretrained(config.checkpoint)
     entries, total = molecules(config.input, config.column)
     jobs = processes(config.jobs, total) if config.engine == "local" else config.jobs
@@ -146,13 +151,14 @@ def in_pieces(job: Job, out: Path, config: PredictConfig) -> Summary:
         raise UserError(f"{parts.folder} holds rows of an unfinished run; go on with --resume, or remove it")
     summary = Summary()
     if config.resume and not parts.count and out.exists():
-        skip(job, read_columns(out, job.form, ("input", "status", "domain")), summary, f"{out} is finished; its")
+        names = ("input", "status", "domain", *job.layout.numbers)
+        finished = (dict(zip(names[:3], row, strict=False)) for row in read_columns(out, job.form, names))
+        skip(job, finished, summary, f"{out} is finished; its")
         if next(job.entries, None) is not None:
             raise UserError(f"{out} is finished, with fewer molecules than the input has; choose another --out")
         say(f"{out} is finished: nothing to do")
         return summary
-    done = ((r["input"], r["status"], r["domain"]) for r in parts.records())
-    skip(job, done, summary, f"{parts.folder}:")
+    skip(job, parts.records(), summary, f"{parts.folder}:", with_columns=True)
     try:
         with progress(job.total, summary.statuses.total()) as advance, closing(job.stream()) as stream:
             while chunk := list(islice(stream, CHUNK)):
@@ -175,16 +181,23 @@ def stamp(job: Job, config: PredictConfig) -> dict[str, Any]:
     return {"molaugerino": __version__, "model": files, "columns": list(job.layout.numbers), **options}
 
 
-def skip(job: Job, rows: Iterator[tuple[str, ...]], summary: Summary, where: str) -> None:
-    """Go past the molecules whose rows are there."""
-    for k, (text, status, domain) in enumerate(rows, 1):
+def skip(job: Job, rows: Iterator[dict[str, Any]], summary: Summary, where: str, with_columns: bool = False) -> None:
+    """Go past the molecules whose rows are there; they, and perhaps the columns beside them, must be the same."""
+    for k, row in enumerate(rows, 1):
         entry = next(job.entries, None)
+        text = row["input"]
         if entry is None or entry.text != text:
             now = "nothing" if entry is None else repr(entry.text[:60])
             raise UserError(
                 f"{where} row {k} is {text[:60]!r}, the input has {now} there; give the same input, or another --out"
             )
-        summary.add(status, domain)
+        changed = [name for name, cell in job.layout.given(entry.columns).items() if row.get(name) != cell]
+        if with_columns and changed:
+            raise UserError(
+                f"{where} row {k} has {changed[0]} {row.get(changed[0])!r}, the input has "
+                f"{job.layout.given(entry.columns)[changed[0]]!r}; give the same input, or another --out"
+            )
+        summary.add(row["status"], row["domain"])
 
 
 def conclude(summary: Summary, strict: bool) -> int:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from molaugerino.predict.outputs import number
 from molaugerino.training.evaluation import Result
 from molaugerino.training.evidence import ReadOut
 
@@ -31,7 +32,8 @@ def print_report(
     title = "test errors (mean absolute" + (f", against {methods})" if methods else ")")
     table = Table(box=box.SIMPLE, title=title, title_justify="left")
     for name in ("target", "frames", "passes", "MAE", "mean predictor", "molecules"):
-        table.add_column(name, justify="left" if name in ("target", "frames", "passes") else "right")
+        is_text = name in ("target", "frames", "passes")
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold")
     methods_of = Counter(name for name, _ in {(r.target, r.method) for r in results})
     for r in results:
         target = escape(f"{r.target}@{r.method} [{r.unit}]" if methods_of[r.target] > 1 else f"{r.target} [{r.unit}]")
@@ -86,7 +88,7 @@ def print_coverage(coverage: Sequence[dict[str, Any]], console: Console) -> None
     title = f"{coverage[0]['level']:.0%} intervals on test molecules"
     table = Table(box=box.SIMPLE, title=title, title_justify="left")
     for name in ("target", "hold the label", "mean width", "calibrated on", "tested on"):
-        table.add_column(name, justify="left" if name == "target" else "right")
+        table.add_column(name, justify="left" if name == "target" else "right", overflow="fold")
     for c in coverage:
         held = f"{c['found']:.1%} +- {c['standard_error']:.1%}"
         table.add_row(escape(c["column"]), held, _number(c["width"]), str(c["calibrated"]), str(c["tested"]))
@@ -106,7 +108,7 @@ def print_law(law: dict[str, Any], console: Console) -> None:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    return "-" if value is None else number(value)
 
 
 def report_json(

@@ -15,7 +15,7 @@ from molaugerino.datasets.units import base_unit, factor
 from molaugerino.errors import UserError
 
 SAME_PLACE = 1e-3  # angstrom: files round their coordinates
-SAME_VALUE = 1e-5  # of one label in two files, in the joined unit
+SAME_VALUE = 1e-5  # of one label in two files, in the joined unit; relative to the largest one where that is below 1
 MOLE_SHARE, MOLE_VALUE = 2e-6, 1e-4  # relative, and at most: programs differ in the constants behind kcal/mol
 
 Key = tuple[str, str]  # property and method
@@ -137,7 +137,8 @@ def _join_columns(sets: Sequence[MoleculeSet], places: list[np.ndarray], ids: np
 
 def _check_same_values(old: np.ndarray, new: np.ndarray, molar: bool, label: str, other: MoleculeSet) -> None:
     """Raise unless the labels that both have are the same."""
-    allowed = np.clip(MOLE_SHARE * np.abs(old), SAME_VALUE, MOLE_VALUE) if molar else SAME_VALUE
+    largest = float(np.nan_to_num(np.abs(old)).max(initial=0.0))
+    allowed = np.clip(MOLE_SHARE * np.abs(old), SAME_VALUE, MOLE_VALUE) if molar else SAME_VALUE * min(1.0, largest)
     differ = np.abs(new - old) > allowed  # False where either is NaN
     if differ.any():
         row = int(np.flatnonzero(differ.reshape(len(new), -1).any(1))[0])

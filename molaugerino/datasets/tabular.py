@@ -32,11 +32,11 @@ def load_csv(path: str | Path) -> MoleculeSet:
     path = Path(path)
     rows = _table(path)
     digest = hashlib.sha256()
-    files = [column for column in FILES if column in rows[0]]
+    files = [column for column in FILES if column in rows[0][1]]
     geometries = {} if files else _by_id(path.with_suffix(".xyz"), digest)
     seen: dict[str, str] = {}
     found = []
-    for line, row in enumerate(rows, 2):
+    for line, row in rows:
         place = f"line {line} (id {row['id']})"
         if row["id"] in seen:
             raise UserError(f"{path}: {place} repeats the id of {seen[row['id']]}; give each molecule its own")
@@ -53,19 +53,22 @@ def load_csv(path: str | Path) -> MoleculeSet:
     return assemble(found, path, digest.hexdigest())
 
 
-def _table(path: Path) -> list[dict[str, str]]:
-    """The lines by column, spaces around names and entries cut off."""
+def _table(path: Path) -> list[tuple[int, dict[str, str]]]:
+    """Number and entries by column of each line that is not blank, spaces around names and entries cut off."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            header, *lines = [[cell.strip() for cell in line] for line in csv.reader(file) if line] or [[]]
+            reader = csv.reader(file)
+            (_, header), *lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if line] or [
+                (1, [])
+            ]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a readable .csv file ({error}); write it as UTF-8 with commas") from None
     if "id" not in header or len(set(header)) < len(header) or not lines:
         raise UserError(f"{path} needs a line of distinct column names with `id` among them, then a line per molecule")
-    for number_, line in enumerate(lines, 2):
+    for number_, line in lines:
         if len(line) != len(header):
             raise UserError(f"{path}: line {number_} has {len(line)} entries, expected {len(header)}; correct it")
-    return [dict(zip(header, line, strict=True)) for line in lines]
+    return [(number_, dict(zip(header, line, strict=True))) for number_, line in lines]
 
 
 def _one(table: Path, place: str, name: str, digest: Digest) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,9 @@ def square_radii(x: Molecules) -> Float[Tensor, "b n"]:
     return (x.pos - centre).square().sum(-1) * x.mask
 
 
+ROUNDING = 1e-8  # of labels, relative
+
+
 class Scaling(nn.Module):
     """y = scale * u + baseline(x),   baseline(x) = shift + sum_a phi_a reference[z_a], per channel.
 
@@ -94,11 +97,16 @@ class Scaling(nn.Module):
         """Reference (MAX_Z + 1, channels), shift and scale (channels,) of one target."""
         reference = labels.new_zeros(MAX_Z + 1, labels.shape[1])
         none = labels.new_zeros(labels.shape[1])
+        if target.readout == "norm" and bool((labels < 0).any()):
+            raise UserError(
+                f"{target.name} is read out as the length of a vector, and a training molecule has {labels.min():.4g} "
+                f"{target.unit}; give --readout mean, or sum"
+            )
         if target.readout == "norm" or (target.kind == "vector" and self.turning):
             component = labels.square().sum(1).mean().div(3).sqrt()
-            return reference, none, component.expand_as(none).clamp_min(1e-8)
+            return reference, none, torch.where(component > 0, component, 1.0).expand_as(none)
         if target.readout == "mean":
-            return reference, labels.mean(0), spread(labels - labels.mean(0))
+            return reference, labels.mean(0), spread(labels - labels.mean(0), labels)
         weights = square_radii(x).double() if target.readout == "extent" else x.mask.double()
         features = weights.new_zeros(len(weights), MAX_Z + 1).scatter_add_(1, x.z, weights)
         seen = features.any(0).nonzero()[:, 0]
@@ -107,9 +115,14 @@ class Scaling(nn.Module):
         size = weights.square().sum(1, keepdim=True)
         if target.readout == "extent":
             size = size.mean().clamp_min(1e-8)
-        return reference, none, spread((labels - features @ reference) / size.sqrt())
+        return reference, none, spread((labels - features @ reference) / size.sqrt(), labels)
 
 
-def spread(left: Float[Tensor, "molecules channels"]) -> Float[Tensor, " channels"]:
-    """Standard deviation, above zero; 1 where there is one molecule."""
-    return left.std(0).clamp_min(1e-8) if len(left) > 1 else torch.ones_like(left[0])
+def spread(
+    left: Float[Tensor, "molecules channels"], labels: Float[Tensor, "molecules channels"]
+) -> Float[Tensor, " channels"]:
+    """Standard deviation of what is left of labels, above that of rounding; 1 where there is one molecule."""
+    if len(left) < 2:
+        return torch.ones_like(left[0])
+    largest = labels.abs().amax(0)
+    return left.std(0).maximum(ROUNDING * torch.where(largest > 0, largest, 1.0))

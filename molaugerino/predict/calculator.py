@@ -14,6 +14,9 @@ from molaugerino.datasets import labels_of
 from molaugerino.datasets.units import base_unit, factor
 from molaugerino.errors import UserError
 from molaugerino.forces import energy_and_forces
+from molaugerino.predict.entries import structure_of
+from molaugerino.predict.routes import LARGER, refuse
+from molaugerino.predict.smiles import Unpredictable
 from molaugerino.predict.table import Column
 from molaugerino.spaces import Molecules
 from molaugerino.training.calibration import is_single
@@ -61,9 +64,10 @@ class ModelCalculator(Calculator):
     def _molecule(self) -> Molecules:
         """The atoms about their centroid, as a batch of one."""
         here: Any = self.atoms
-        unknown = sorted(set(here.numbers.tolist()) - set(self.card.elements))
-        if unknown:
-            raise UserError(f"the model was not trained on the elements of atomic number {unknown}; it gives no number")
+        try:
+            refuse(structure_of(here), self.card.elements, LARGER * self.card.max_atoms)
+        except Unpredictable as error:
+            raise UserError(f"the model gives no number for these atoms, {error}") from None
         if here.pbc.any():
             raise UserError("the atoms are periodic, the model knows molecules only; set atoms.pbc = False")
         like = next(self.augmented.parameters())

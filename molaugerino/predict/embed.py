@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from molaugerino.errors import UserError
-from molaugerino.predict.entries import Entry
+from molaugerino.predict.entries import Entry, beside
 from molaugerino.predict.routes import Prepared
 from molaugerino.predict.smiles import Status
 
@@ -62,13 +62,13 @@ class Embeddings:
 
     @property
     def texts(self) -> dict[str, list[str]]:
-        """The columns beside the vectors: the input, those of its file that none here is called like, and the rest."""
+        """The columns beside the vectors: the input, those of its file, and the rest."""
         after: dict[str, list[str]] = {"smiles": [*self.smiles], "status": [*self.status], "reason": [*self.reason]}
         own = {"input", *after, *self.titles}
-        kept = [name for name in dict.fromkeys(c for columns in self.columns for c in columns) if name not in own]
+        kept = list(dict.fromkeys(c for columns in self.columns for c in columns))
         return {
             "input": list(self.input),
-            **{name: [columns.get(name, "") for columns in self.columns] for name in kept},
+            **{beside(name, own): [columns.get(name, "") for columns in self.columns] for name in kept},
             **after,
         }
 

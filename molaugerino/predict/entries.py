@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,11 @@ def entries_of(molecules: Any) -> Iterator[Entry]:
         yield _entry(molecule, k)
 
 
+def beside(name: str, own: Collection[str]) -> str:
+    """What a column of the input is called in a table that has columns of its own."""
+    return f"{name} (given)" if name in own else name
+
+
 ACCEPTED = "SMILES, RDKit molecules, ASE atoms, or Data or a Batch of torch_geometric"
 
 
@@ -75,13 +80,19 @@ def _entry(molecule: Any, k: int) -> Entry:
         name = molecule.GetProp("_Name") if molecule.HasProp("_Name") else ""
         return Entry(name or str(k), mol=molecule)
     if hasattr(molecule, "get_atomic_numbers"):
-        charge = round(float(molecule.info.get("charge", 0)))
-        structure = Structure(molecule.get_atomic_numbers(), np.asarray(molecule.get_positions(), float), charge)
-        return Entry(str(molecule.info.get("name", "") or molecule.get_chemical_formula()), structure=structure)
+        name = str(molecule.info.get("name", "") or molecule.get_chemical_formula())
+        return Entry(name, structure=structure_of(molecule))
     if hasattr(molecule, "z") and hasattr(molecule, "pos"):
         numbers, positions = (t.detach().cpu().numpy() for t in (molecule.z, molecule.pos))
-        return Entry(str(getattr(molecule, "name", k)), structure=Structure(numbers, positions.astype(float)))
+        charge = round(float(getattr(molecule, "charge", None) or 0))
+        return Entry(str(getattr(molecule, "name", k)), structure=Structure(numbers, positions.astype(float), charge))
     raise UserError(f"molecule {k} is a {type(molecule).__name__}; give {ACCEPTED}")
+
+
+def structure_of(atoms: Any) -> Structure:
+    """Of ASE atoms; the net charge is `info["charge"]`, or the sum of the initial charges."""
+    charge = atoms.info.get("charge", float(atoms.get_initial_charges().sum()))
+    return Structure(atoms.get_atomic_numbers(), np.asarray(atoms.get_positions(), float), round(float(charge)))
 
 
 def _is_single(molecules: Any) -> bool:

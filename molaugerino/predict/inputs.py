@@ -20,7 +20,7 @@ import numpy as np
 from rdkit import Chem, rdBase
 
 from molaugerino.errors import UserError
-from molaugerino.predict.entries import Entry, Structure
+from molaugerino.predict.entries import Entry, Structure, structure_of
 
 TEXT, SPACE, PACKED = (".smi", ".txt", ".csv"), (".sdf", ".xyz", ".extxyz"), ".gz"
 FILES = TEXT + SPACE
@@ -227,11 +227,14 @@ def _of_xyz(block: list[str], name: str, k: int) -> Entry:
         return Entry(title, structure=_NOTHING, fault=f"{fault}: {what}")
     try:
         atoms: Any = ase.io.read(io.StringIO("\n".join(block) + "\n"), format="extxyz")
-        charge = round(float(atoms.info.get("charge", 0)))
+        structure = structure_of(atoms)
     except Exception as error:  # ase has no exception of its own for files that are none
         return Entry(title, structure=_NOTHING, fault=f"{fault}: {error}")
+    comment = block[1].strip()
+    if "=" not in comment:  # a plain XYZ file: a name, or words
+        return Entry(comment or title, structure=structure)
     fields = {key: str(value) for key, value in atoms.info.items()}
-    return Entry(fields.get("name", title), structure=Structure(atoms.numbers, atoms.positions, charge), columns=fields)
+    return Entry(fields.get("name", title), structure=structure, columns=fields)
 
 
 def _is(path: Path, test: Callable[[Path], bool]) -> bool:
@@ -247,15 +250,27 @@ def _csv_records(lines: _Lines, name: str, column: str) -> Iterator[Entry]:
     header = _record(lines)
     if header is None:
         raise UserError(f"{name} is empty; a .csv file needs a header with a column {column!r}")
-    names = [cell.strip() for cell in header]
+    names = _distinct([cell.strip() for cell in header])
     matches = [k for k, cell in enumerate(names) if cell.lower() == column.lower()]
     if not matches:
         raise UserError(f"{name} has no column {column!r}; it has {_shown(header)}; name one with --column")
     k = matches[0]
     while (cells := _record(lines, k)) is not None:
         text = cells[k] if k < len(cells) else ""
-        others = {name: cell for i, (name, cell) in enumerate(zip(names, cells, strict=False)) if i != k}
+        more = [f"column {i}" for i in range(len(names) + 1, len(cells) + 1)]  # that the header does not name
+        others = {name: cell for i, (name, cell) in enumerate(zip(names + more, cells, strict=False)) if i != k}
         yield Entry(text, smiles=text, columns=others)
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names that were there before get a number."""
+    found: list[str] = []
+    for name in names:
+        title, number = name, 2
+        while title in found:
+            title, number = f"{name} ({number})", number + 1
+        found.append(title)
+    return found
 
 
 def _record(lines: _Lines, single: int | None = None) -> list[str] | None:

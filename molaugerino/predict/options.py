@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 from molaugerino.errors import UserError
 from molaugerino.predict.entries import Entry
@@ -52,6 +52,10 @@ class Options:
                 raise UserError(f"--{name} must lie between 1 and {limit}, got {value}")
         if not 0 < self.level < 1:
             raise UserError(f"--level must lie between 0 and 1, as 0.9, got {self.level}")
+        for name, known in (("geometry", (None, *get_args(Route))), ("weights", get_args(Weights))):
+            if getattr(self, name) not in known:
+                choices = ", ".join(filter(None, known))
+                raise UserError(f"--{name} must be one of {choices}, got {getattr(self, name)!r}")
         if self.geometry == "xtb":
             need_xtb()
 

@@ -17,6 +17,7 @@ from molaugerino.predict.table import Layout, Row, Table
 Format = Literal["table", "csv", "json", "parquet"]
 SUFFIXES: dict[str, Format] = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
 Records = Iterable[dict[str, Any]]
+VANISHING = 5e-5  # that four decimals would show as 0
 ROW_GROUP = 10_000  # rows of a parquet file that are written together
 WIDE = 3  # columns beyond which a table for the eye has a block per molecule
 
@@ -96,7 +97,7 @@ def read_columns(path: Path, form: Format, names: Sequence[str]) -> Iterator[tup
         else:
             yield from (tuple(record[name] for name in names) for record in json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise UserError(f"{path} is no finished table of predictions ({error}); choose another --out") from None
+        raise UserError(f"{path} is no finished table of these predictions ({error}); choose another --out") from None
 
 
 def _in_lines(table: Table) -> str:
@@ -133,7 +134,9 @@ def _in_blocks(table: Table) -> str:
 
 
 def number(value: float) -> str:
-    """Four decimals, fewer before large numbers."""
+    """Four decimals, fewer of large numbers, two digits of those that would vanish."""
+    if 0 < abs(value) < VANISHING:
+        return f"{value:.2g}"
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:.2f}"
 
 

@@ -19,7 +19,7 @@ from molaugerino.predict.embed import Embedded, Embeddings, gathered, rows_of
 from molaugerino.predict.entries import Entry, entries_of
 from molaugerino.predict.options import Options, Preparing
 from molaugerino.predict.routes import OPEN, Geometry, Prepared, Route, Settings
-from molaugerino.predict.table import Column, DomainColumn, Layout, Row, Table
+from molaugerino.predict.table import Column, DomainColumn, Layout, Row, Table, digits_of
 from molaugerino.predict.xtb import has_xtb
 from molaugerino.training.calibration import calibration_of, model_answers
 from molaugerino.training.checkpoint import ModelCard, load_model
@@ -51,7 +51,10 @@ class Predictor:
         methods = [target.method for target in labels for _ in range(target.channels)]
         units = [target.unit for target in labels for _ in range(target.channels)]
         names = [title.removesuffix(f"[{unit}]") for title, unit in zip(titles, units, strict=True)]
-        self.columns = tuple(Column(*of, k) for k, of in enumerate(zip(names, units, methods, strict=True)))
+        readout: Any = augmented.model.readout
+        digits = map(digits_of, readout.scale.tolist())
+        each = zip(names, units, methods, range(len(names)), digits, strict=True)
+        self.columns = tuple(Column(*of) for of in each)
 
     @classmethod
     def from_pretrained(cls, name: str | Path = DEFAULT) -> Predictor:
@@ -74,6 +77,7 @@ class Predictor:
         Raises:
             UserError: for a target that the model does not predict.
         """
+        names = [names] if isinstance(names, str) else names
         known = dict(zip(labels_of(self.card.targets), self._slices, strict=True))
         unknown = [name for name in names if name not in known]
         if unknown:

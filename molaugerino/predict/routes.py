@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from rdkit import Chem
 from molaugerino.datasets.molecules import OVERLAP
 from molaugerino.predict.entries import Entry, Structure
 from molaugerino.predict.perceive import perceive
-from molaugerino.predict.smiles import Conformer, Status, Unpredictable, accepted, embed, isomers, parse
+from molaugerino.predict.smiles import Conformer, Status, Unpredictable, accepted, embed, isomers, leaves_open, parse
 from molaugerino.predict.workers import End
 from molaugerino.predict.xtb import relax
 
@@ -92,7 +92,7 @@ def prepare(job: tuple[Entry, Settings]) -> Prepared:
             smiles = Chem.MolToSmiles(flat)
             return _from_graph(flat, smiles, settings)
         structure = _structure(entry)
-        _refuse(structure, settings)
+        refuse(structure, *_allowed(settings))
         mol, note = _graph_of(entry, structure)
         if mol is not None:
             parsed = accepted(mol, *_allowed(settings))
@@ -142,12 +142,18 @@ def _structure(entry: Entry) -> Structure:
     return Structure(numbers, mol.GetConformer().GetPositions(), Chem.GetFormalCharge(mol))
 
 
-def _refuse(structure: Structure, settings: Settings) -> None:
+def refuse(structure: Structure, elements: Collection[int] | None, most: int | None) -> None:
+    """Raise Unpredictable for atoms in space of which no number is given.
+
+    Args:
+        structure: the atoms.
+        elements: atomic numbers that the model has seen; None takes any.
+        most: atoms; None takes any number.
+    """
     numbers, positions = structure.numbers, structure.positions
     if len(numbers) == 0 or positions.shape != (len(numbers), 3) or not np.isfinite(positions).all():
         raise Unpredictable("bad_geometry", f"{len(numbers)} atoms need as many finite positions in angstrom")
     table = Chem.GetPeriodicTable()
-    elements, most = _allowed(settings)
     if elements is not None and (strange := sorted(set(numbers.tolist()) - set(elements))):
         got = ", ".join(table.GetElementSymbol(int(z)) if 0 < z < 119 else str(z) for z in strange)
         known = ", ".join(table.GetElementSymbol(z) for z in sorted(elements))
@@ -191,7 +197,8 @@ def _from_graph(mol: Chem.Mol, smiles: str, settings: Settings) -> Prepared:
             failed = error
     if failed is not None and not made:
         raise failed
-    route = f"{settings.route}-{OPEN}" if len(found) > 1 else settings.route
+    is_open = len(found) > 1 or (settings.isomers == 1 and leaves_open(mol))
+    route = f"{settings.route}-{OPEN}" if is_open else settings.route
     return Prepared(smiles, geometries=tuple(made), route=route)
 
 

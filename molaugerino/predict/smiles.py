@@ -19,7 +19,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
-from rdkit.Chem.EnumerateStereoisomers import EnumerateStereoisomers, StereoEnumerationOptions
+from rdkit.Chem.EnumerateStereoisomers import (
+    EnumerateStereoisomers,
+    GetStereoisomerCount,
+    StereoEnumerationOptions,
+)
 
 Status = Literal[
     "ok",
@@ -179,6 +183,12 @@ def isomers(mol: Chem.Mol, most: int) -> list[Chem.Mol]:
     with rdBase.BlockLogs():
         found = {Chem.MolToSmiles(isomer) for isomer in EnumerateStereoisomers(mol, options)}
     return [Chem.MolFromSmiles(smiles) for smiles in sorted(found)] or [mol]
+
+
+def leaves_open(mol: Chem.Mol) -> bool:
+    """Whether a molecule has centres or double bonds whose configuration is not stated."""
+    with rdBase.BlockLogs():
+        return bool(GetStereoisomerCount(mol, StereoEnumerationOptions(onlyUnassigned=True)) > 1)
 
 
 def embed(mol: Chem.Mol, timeout: int = 30, number: int = 0, steps: int = MMFF_STEPS) -> Conformer:

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, overload
 
+from molaugerino.predict.entries import beside
 from molaugerino.predict.smiles import Status
 
 DomainColumn = Literal["inside", "edge", "outside", ""]
+DIGITS = 6  # after the point, of numbers in tables
 
 
 @dataclass(frozen=True)
@@ -49,24 +51,27 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """A predicted channel: name, unit, method, and its place in the rows' tuples."""
+    """A predicted channel: name, unit, method, its place in the rows' tuples, and digits after the point in tables."""
 
     name: str
     unit: str
     method: str
     channel: int
+    digits: int = DIGITS
 
     def titled(self, suffix: str = "") -> str:
         """gap[eV], or gap_lo[eV]."""
         return f"{self.name}{suffix}[{self.unit}]"
 
 
+def digits_of(spread: float) -> int:
+    """Digits after the point: 6, and as many more as labels of a small spread need."""
+    return max(DIGITS, 3 - math.floor(math.log10(spread))) if spread > 0 else DIGITS
+
+
 PARTS = {"": "values", "_lo": "lo", "_hi": "hi", "_orientation_sd": "orientation_sd"}
 OWN = ("input", "smiles", "status", "reason", "domain")  # columns of every table
 SPREADS = {"_isomer_sd": "isomer_sd", "_conformer_sd": "conformer_sd"}
-
-
-DIGITS = 6  # after the point, of numbers in tables
 
 
 @dataclass(frozen=True)
@@ -94,22 +99,28 @@ class Layout:
         """Level of theory of every target, by the title of its column."""
         return {t.titled(): t.method for t in self.targets}
 
-    def kept(self, rows: Iterable[Row]) -> list[str]:
-        """Columns of the input's file, those that no column here is called like."""
+    def given(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """Cells of the input's file; a column that is called like one here is called "... (given)"."""
         own = {*OWN, *self.numbers}
-        return [name for name in dict.fromkeys(c for row in rows for c in row.columns) if name not in own]
+        return {beside(name, own): cell for name, cell in columns.items()}
+
+    def kept(self, rows: Iterable[Row]) -> list[str]:
+        """Titles of the columns of the input's file."""
+        return list(dict.fromkeys(title for row in rows for title in self.given(row.columns)))
 
     def header(self, kept: Sequence[str]) -> list[str]:
         """Titles of all columns, those of the input's file among them."""
         return ["input", *kept, "smiles", *self.numbers, "domain", "status", "reason"]
 
     def record(self, row: Row, kept: Sequence[str]) -> dict[str, Any]:
-        """A row under `header`, numbers to 6 decimals; None where there is none."""
-        found: dict[str, Any] = {"input": row.input, **{name: row.columns.get(name, "") for name in kept}}
+        """A row under `header`, numbers to 6 decimals, more in large units; None where there is none."""
+        digits = {target.channel: target.digits for target in self.targets}
+        given = self.given(row.columns)
+        found: dict[str, Any] = {"input": row.input, **{title: given.get(title, "") for title in kept}}
         found["smiles"] = row.smiles
         for title, (part, channel) in self.numbers.items():
             value = getattr(row, part)[channel]
-            found[title] = round(value, DIGITS) if math.isfinite(value) else None
+            found[title] = round(value, digits[channel]) if math.isfinite(value) else None
         return found | {"domain": row.domain, "status": row.status, "reason": row.reason}
 
 
@@ -145,7 +156,7 @@ class Table:
         return self.layout.header(self.kept)
 
     def records(self) -> list[dict[str, Any]]:
-        """One dictionary per row under `header`, numbers to 6 decimals; None where there is none."""
+        """One dictionary per row under `header`, numbers as `Layout.record` has them; None where there is none."""
         kept = self.kept
         return [self.layout.record(row, kept) for row in self.rows]
 

@@ -33,9 +33,10 @@ def make_loss(left: Tensor, targets: list[Target], epoch: Tensor) -> Callable[[T
 
 
 def spreads_of(left: Tensor) -> Tensor:
-    """(channels,) standard deviations of what has to be learned, above 0."""
+    """(channels,) standard deviations of what has to be learned; 1 where there is none."""
     known = [column[torch.isfinite(column)] for column in left.T]
-    return torch.stack([labels.std() if len(labels) > 1 else torch.tensor(1.0) for labels in known]).clamp_min(1e-8)
+    found = torch.stack([labels.std() if len(labels) > 1 else torch.tensor(1.0) for labels in known])
+    return torch.where(found > 0, found, 1.0)
 
 
 def make_metrics(targets: list[Target]) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:

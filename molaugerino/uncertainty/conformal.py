@@ -13,7 +13,7 @@ from molaugerino.errors import UserError
 FEWEST = 40  # calibration molecules
 SPLIT = 500  # calibration molecules from which on one half sets the scale and the other calibrates
 FOLDS = 10  # of the cross-conformal interval, where there are fewer
-SMALLEST = 1e-12
+SMALLEST = 1e-200  # above zero, and below any error squared in any unit
 
 
 @dataclass(frozen=True)

@@ -57,17 +57,20 @@ class Domain:
             molecules: at the geometries that are predicted.
             distances: (molecules,) in latent space.
         """
-        each = zip(molecules.num_atoms, heavy_atoms(molecules), *bond_extremes(molecules), distances, strict=True)
-        return [self._judge_one(int(atoms), int(heavy), *map(float, rest)) for atoms, heavy, *rest in each]
+        counts = molecules.num_atoms, heavy_atoms(molecules), lone_atoms(molecules)
+        each = zip(*counts, *bond_extremes(molecules), distances, strict=True)
+        return [self._judge_one(*map(int, row[:3]), *map(float, row[3:])) for row in each]
 
     def _judge_one(
-        self, atoms: int, heavy: int, shortest: float, longest: float, distance: float
+        self, atoms: int, heavy: int, lone: int, shortest: float, longest: float, distance: float
     ) -> tuple[DomainState, str]:
         found: list[tuple[DomainState, str]] = []
         if atoms > self.max_atoms:
             found.append(("outside", f"{atoms} atoms; training molecules have at most {self.max_atoms}"))
         if self.max_heavy is not None and heavy > self.max_heavy:
             found.append(("outside", f"{heavy} heavy atoms; training molecules have at most {self.max_heavy}"))
+        if lone:
+            found.append(("outside", f"{lone} of {atoms} atoms are too far from the others for any bond"))
         found += self._strain(shortest, longest)
         if distance > BEYOND * self.farthest:
             found.append(("outside", f"{distance / self.common:.1f} times as far from the training set as usual"))
@@ -99,9 +102,17 @@ def bond_ratios(molecules: MoleculeSet) -> np.ndarray:
     return _bonds(molecules)[0]
 
 
+def lone_atoms(molecules: MoleculeSet) -> np.ndarray:
+    """(molecules,) atoms without a bond, where there are others."""
+    lone = np.ones(len(molecules.owner), dtype=bool)
+    lone[_bonds(molecules)[1]] = False
+    return np.bincount(molecules.owner[lone], minlength=len(molecules)) * (molecules.num_atoms > 1)
+
+
 def bond_extremes(molecules: MoleculeSet) -> tuple[np.ndarray, np.ndarray]:
     """(molecules,) the shortest and the longest of each molecule's `bond_ratios`; infinite and 0 where it has none."""
-    ratios, owner = _bonds(molecules)
+    ratios, pairs = _bonds(molecules)
+    owner = molecules.owner[pairs[:, 0]]
     shortest, longest = np.full(len(molecules), np.inf), np.zeros(len(molecules))
     np.minimum.at(shortest, owner, ratios)
     np.maximum.at(longest, owner, ratios)
@@ -109,8 +120,9 @@ def bond_extremes(molecules: MoleculeSet) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _bonds(molecules: MoleculeSet) -> tuple[np.ndarray, np.ndarray]:
-    """Ratios, and the molecule of each."""
-    i, j = bonded_pairs(molecules).T
+    """Ratios, and the rows of the two atoms of each."""
+    pairs = bonded_pairs(molecules)
+    i, j = pairs.T
     radii = covalent_radii()[molecules.atomic_numbers]
     ratios = np.linalg.norm(molecules.positions[i] - molecules.positions[j], axis=1) / (radii[i] + radii[j])
-    return ratios[ratios < BONDED], molecules.owner[i][ratios < BONDED]
+    return ratios[ratios < BONDED], pairs[ratios < BONDED]

@@ -78,20 +78,29 @@ def test_a_broken_run_goes_on(workplace, monkeypatch, capsys, form):
 
 def test_nothing_is_lost_by_mistake(workplace, monkeypatch, capsys):
     broken_off(monkeypatch, 2, "in.smi", "--out", "out.csv")
+    renamed = (workplace / "in.smi").read_text().replace("no 2\n", "other\n", 1)
+    (workplace / "renamed.smi").write_text(renamed)
     (workplace / "model" / "discovery.json").write_text("{}")  # is beside the model, and decides no row
     for arguments, message in [
         (("in.smi", "--out", "out.csv"), "out.csv.parts holds rows of an unfinished run; go on with --resume"),
         (("in.smi", "--out", "out.csv", "--resume", "--level", "0.5"), "another level (0.9, not 0.5)"),
         (("C", "CC", "--out", "out.csv", "--resume"), "row 1 is 'CCO', the input has 'C' there"),
         (("CCO", "--out", "out.csv", "--resume"), "row 2 is 'C', the input has nothing there"),
+        (
+            ("renamed.smi", "--out", "out.csv", "--resume"),
+            "row 3 has name 'no 2', the input has 'other'",
+        ),
+        (("in.smi", "--out", "in.smi"), "in.smi is read, and would be overwritten"),
     ]:
         assert call(*arguments) == 2
         assert message in capsys.readouterr().err
     assert call("in.smi", "--out", "out.csv", "--resume") == 0
+    (workplace / "less.csv").write_text((workplace / "out.csv").read_text().replace("gap[eV]", "mu[debye]"))
     for arguments, message in [
         (("CCO", "--out", "out.csv", "--resume"), "out.csv is finished; its row 2 is 'C', the input has nothing there"),
         (("in.smi", "C", "--out", "out.csv", "--resume"), "with fewer molecules than the input has"),
-        (("in.smi", "--out", "model/config.json", "--resume"), "is no finished table of predictions"),
+        (("in.smi", "--out", "model/config.json", "--resume"), "is no finished table of these predictions"),
+        (("in.smi", "--out", "less.csv", "--resume"), "is no finished table of these predictions ('gap[eV]')"),
     ]:
         assert call(*arguments) == 2
         assert message in capsys.readouterr().err

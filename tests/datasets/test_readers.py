@@ -262,6 +262,7 @@ class TestCsv:
             ("name,gap\na,1\n", "with `id` among them"),
             ("id,gap,gap\na,1,2\n", "distinct column names"),
             ("id,gap\na,1\nb\n", "line 3 has 1 entries, expected 2"),
+            ("id,gap\n\na,1\n\nb,x\n", r"line 5 \(id b\) needs a number as 'gap'"),
             ("id,gap\na,1\nb,x\n", r"line 3 \(id b\) needs a number as 'gap'"),
             ("id,gap\na,1\nc,1\n", r"line 3 \(id c\) has no geometry in t.xyz; add or remove it"),
             ("id,gap\na,1\na,1\n", r"line 3 \(id a\) repeats the id of line 2 \(id a\)"),

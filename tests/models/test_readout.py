@@ -89,6 +89,21 @@ class TestScale:
         free.fit_scale(x, y[:, 1:])
         assert free.shift.tolist() == pytest.approx([0.1] * 3, abs=0.1)
 
+    @pytest.mark.parametrize("unit", [1e-19, 1e-9, 1e6])
+    @pytest.mark.parametrize("turning", [True, False])
+    def test_of_labels_in_any_unit(self, turning, unit):
+        x = molecules(tuple(range(1, 9)) * 5)
+        usual, other = Scaling(TARGETS, turning), Scaling(TARGETS, turning)
+        usual.fit_scale(x, labels(x))
+        other.fit_scale(x, unit * labels(x))
+        for name in ("scale", "shift", "reference"):
+            assert torch.allclose(getattr(other, name) / unit, getattr(usual, name), rtol=1e-5, atol=1e-6)
+
+    def test_a_label_below_zero_is_no_length(self):
+        x = molecules((4,) * 10)
+        with pytest.raises(UserError, match=r"mu is read out as the length of a vector.* has -4 .*--readout mean"):
+            Scaling([TARGETS[2]]).fit_scale(x, torch.full((10, 1), -4.0, dtype=torch.float64))
+
     @pytest.mark.parametrize("turning", [True, False])
     def test_missing_labels_are_left_out_target_by_target(self, turning):
         x = molecules(tuple(range(1, 9)) * 5)

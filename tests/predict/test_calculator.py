@@ -186,8 +186,19 @@ def test_dipoles_that_are_none(predictor, polar):
 def test_molecules_that_get_none(predictor):
     sulfur = Atoms("SH2", [[0, 0, 0], [1, 0, 0], [0, 1, 0]])
     sulfur.calc = predictor.calculator("u0")
-    with pytest.raises(UserError, match=r"not trained on the elements of atomic number \[16\]"):
+    with pytest.raises(UserError, match="gives no number for these atoms, unsupported_element: S: the model has seen"):
         sulfur.get_potential_energy()
+    charged = Atoms("OH2", [[0, 0, 0], [1, 0, 0], [0, 1, 0]], charges=[1, 0, 0])
+    for atoms, status in [
+        (Atoms("CH3", [[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]), "open_shell"),
+        (Atoms("H2", [[0, 0, 0], [0.7, 0, 0]]), "no_heavy_atom"),
+        (charged, "charged"),
+    ]:
+        [row] = predictor.predict(atoms, geometry="given")
+        assert row.status == status
+        atoms.calc = sulfur.calc
+        with pytest.raises(UserError, match=f"gives no number for these atoms, {status}"):
+            atoms.get_potential_energy()
     crystal = Atoms("C", [[0, 0, 0]], cell=[3, 3, 3], pbc=True)
     crystal.calc = sulfur.calc
     with pytest.raises(UserError, match="periodic"):

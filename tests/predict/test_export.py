@@ -16,7 +16,7 @@ from torch import nn
 
 from molaugerino.augment import Augmented
 from molaugerino.config import NetConfig
-from molaugerino.datasets import PackedData, Target, open_data
+from molaugerino.datasets import PackedData, open_data
 from molaugerino.distributions import rigid_motions
 from molaugerino.errors import UserError
 from molaugerino.forces import energy_and_forces
@@ -237,7 +237,7 @@ class TestRefusals:
         self.refused(posed, molecules, tmp_path, "trained in principal frames")
 
     def test_networks_of_other_libraries(self, predictor, molecules, tmp_path):
-        foreign = FromGraph(nn.Identity(), [Target("gap", "", "eV")])
+        foreign = FromGraph(nn.Identity(), predictor.card.targets)
         augmented = Augmented(foreign, rigid_motions(0.1, 0.1), Padded())
         self.refused(Predictor(augmented, predictor.card), molecules, tmp_path, "FromGraph is no network of this")
 

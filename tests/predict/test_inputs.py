@@ -34,6 +34,19 @@ def test_names_and_columns_are_kept(tmp_path):
     assert [dict(e.columns) for e in found] == [{"id": "7", "note": "a, b"}, {"id": "8"}]
 
 
+def test_no_cell_of_a_table_is_lost(tmp_path):
+    """Of columns that are called alike, or that the header does not name."""
+    (tmp_path / "a.csv").write_text("name,smiles,name,status\nA,CCO,B,keep,more,yet\n")
+    [found] = entries(tmp_path / "a.csv")
+    assert dict(found.columns) == {
+        "name": "A",
+        "name (2)": "B",
+        "status": "keep",
+        "column 5": "more",
+        "column 6": "yet",
+    }
+
+
 def test_sdf(tmp_path):
     solid = Chem.AddHs(Chem.MolFromSmiles("C[C@H](F)O"))
     rdDistGeom.EmbedMolecule(solid, randomSeed=1)
@@ -62,6 +75,12 @@ def test_xyz(tmp_path):
     assert first.structure.charge == 0
     np.testing.assert_allclose(first.structure.positions[1], [0.96, 0, 0])
     assert (second.text, second.structure.charge, second.columns["label"]) == ("water", 1, "a b")
+
+
+def test_comments_of_plain_xyz_are_names(tmp_path):
+    comments = ["ZINC001", "energy: -76.4", "a water, at its minimum"]
+    (tmp_path / "a.xyz").write_text("".join(map(WATER.format, comments)))
+    assert [(e.text, dict(e.columns)) for e in entries(tmp_path / "a.xyz")] == [(c, {}) for c in comments]
 
 
 @pytest.mark.parametrize("content", ["3\n\nO 0 0 0\nH 1 0", "x\n\n", "2\n\nO 0 0 a\nH 0 0 0\n", "1\n\nQq 0 0 0\n"])

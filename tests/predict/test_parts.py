@@ -54,7 +54,7 @@ def test_what_is_written_is_read(tmp_path, form):
     parts.finish(form, LAYOUT)
     assert list(read_columns(tmp_path / "out", form, ("input", "status"))) == [("C", "ok"), ("N", "ok")]
     (tmp_path / "out").write_bytes(b"a,b\n1,2\n")
-    with pytest.raises(UserError, match="is no finished table of predictions"):
+    with pytest.raises(UserError, match="is no finished table of these predictions"):
         list(read_columns(tmp_path / "out", form, ("input", "status")))
 
 

@@ -235,12 +235,13 @@ class TestWriting:
 
     def test_json(self):
         first = {"input": "CCO", "name": "drink", "smiles": "CCO", "gap[eV]": 1.5, "gap_lo[eV]": 0.5, "gap_hi[eV]": 2.5}
-        first |= {"gap_orientation_sd[eV]": 0.25, "domain": "", "status": "ok", "reason": ""}
+        first |= {"gap_orientation_sd[eV]": 0.25, "domain": "", "status": "ok", "reason": "", "smiles (given)": ""}
         found = json.loads(render(self.TABLE, "json"))
         assert found[0] == first
         assert found[1]["gap[eV]"] is None
         assert found[1]["name"] == ""
         assert found[1]["smiles"] == "", "a column of the file hides none of ours"
+        assert found[1]["smiles (given)"] == "x", "nor is it lost"
 
     def test_csv(self):
         rows = list(csv.DictReader(io.StringIO(render(self.TABLE, "csv"))))

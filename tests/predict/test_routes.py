@@ -47,6 +47,14 @@ class TestIsomers:
         [same] = isomers(parse("CC(F)O"), 1)
         assert Chem.MolToSmiles(same) == "CC(O)F"
 
+    @pytest.mark.parametrize(
+        ("smiles", "route"), [("CC(F)O", "open"), ("FC=CF", "open"), ("C[C@H](F)O", ""), ("CCO", "")]
+    )
+    def test_one_that_stands_for_several_is_told_as_such(self, smiles, route):
+        alone = prepare((Entry("", smiles=smiles), with_route("mmff", isomers=1)))
+        assert len(alone.geometries) == 1
+        assert alone.route == "-".join(filter(None, ("mmff", route)))
+
     def test_their_weights(self):
         made = prepare((Entry("", smiles="CC(F)O"), SETTINGS))
         assert [g.isomer for g in made.geometries] == [0, 1]

@@ -93,6 +93,10 @@ def test_the_verb_and_training_on_it(small_npz, tiny_config, tmp_path, capsys, m
     assert "of 60 molecules in" in capsys.readouterr().out
     assert main(["data", "mmff", "small.npz", "--out", "made"]) == 0
     assert "already; train on it with: molaugerino train --data made" in capsys.readouterr().out
+    cut["positions"] = cut["positions"] + 1
+    np.savez("other.npz", **cut, **names)
+    assert main(["data", "mmff", "other.npz", "--out", "made"]) == 2
+    assert "made holds molecules of other data than other; choose another --out" in capsys.readouterr().err
     assert not (tmp_path / "made.parts").exists()
     run = train(tiny_config(tmp_path / "run", data=("made",), target=("gap",)))
     assert '"geometry": "mmff"' in (run.folder / "config.json").read_text()

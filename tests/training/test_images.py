@@ -255,3 +255,12 @@ def test_verdicts_know_the_task(learned):
     assert finding.rise > 0.3
     assert finding.verdict == "broken"
     assert TASKS["two-icons"].right is not None
+
+
+@pytest.mark.parametrize("task", ["two-icons", "segment-free"])
+def test_a_network_that_has_learned_nothing_breaks_nothing(task, tmp_path):
+    """Its answers are all alike, so that no transformation moves them, whatever the entropy of flat ones."""
+    run = train_images(config(tmp_path / "run", task, steps=3, optim=OptimConfig(lr=1e-9)), QUIET)
+    findings = discover_images(open_run(run.folder), images=50).findings
+    assert {finding.verdict for finding in findings} == {"undecided"}
+    assert max(abs(finding.response) for finding in findings) < 0.05

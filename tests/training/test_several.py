@@ -164,6 +164,27 @@ def test_what_was_trained_on_is_never_tested(files, tmp_path):
         assert not np.isin(molecules.id[rows], seen).any()
 
 
+def test_molecules_are_known_again_in_a_changed_file(files, tmp_path):
+    """By ids and geometries; where others have the ids they are tested; where nothing can be compared, it is said."""
+    run = train(settings(files, tmp_path / "run"))
+    card, _ = load_card(run.folder, ModelCard)
+    with np.load(run.folder / "splits.npz") as archive:
+        seen = np.concatenate([archive[f"{part}_id"] for part in ("train", "budget", "valid")])
+    content = dict(np.load(files[0], allow_pickle=False))
+    content["targets"] = content["targets"] + 1.0
+    np.savez(tmp_path / "shifted.npz", **content)
+    molecules, rows = molecules_to_test(run.folder, card, [str(tmp_path / "shifted.npz")])
+    assert 0 < len(rows) < len(molecules)
+    assert not np.isin(molecules.id[rows], seen).any()
+    np.savez(tmp_path / "moved.npz", **(content | {"positions": 1.01 * content["positions"]}))
+    molecules, rows = molecules_to_test(run.folder, card, [str(tmp_path / "moved.npz")])
+    assert len(rows) == len(molecules)
+    (run.folder / "config.toml").unlink()
+    with pytest.warns(UserWarning, match="have ids of molecules that .* has seen; if they are the same"):
+        molecules, rows = molecules_to_test(run.folder, card, [str(tmp_path / "shifted.npz")])
+    assert len(rows) == len(molecules)
+
+
 def test_many_small_groups_of_labels_are_split_as_one(tmp_path):
     arrays = archive()
     holes = np.random.default_rng(0).random(arrays["targets"].shape) < 0.5

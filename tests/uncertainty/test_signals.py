@@ -138,6 +138,13 @@ class TestDomain:
         assert found == state
         assert bool(reason) == (state != "inside")
 
+    def test_bonds_that_are_too_long_for_any(self, data):
+        """Lengths in bohr, taken for angstrom: nothing is bonded, so no bond is too long."""
+        small = int(np.argmin(data.num_atoms))
+        atoms = int(data.num_atoms[small])
+        state, reason = self.judged(self.DOMAIN, self.one(data, small, 1.89))
+        assert (state, reason) == ("outside", f"{atoms} of {atoms} atoms are too far from the others for any bond")
+
     def test_of_training_molecules(self, data):
         domain = Domain.of(np.arange(1000.0), data)
         assert domain.max_atoms == data.num_atoms.max()
