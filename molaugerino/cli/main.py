@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -69,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"no verb {verb!r}; there are {', '.join(VERBS)}")
         config = parse(verb, rest)
         run: Callable[[Any], int] = import_module(f"molaugerino.cli.{verb}").run  # only what the verb needs is imported
-        return run(config)
+        code = run(config)
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"molaugerino: {error}", file=sys.stderr)
         return 2
@@ -79,6 +82,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stderr.close()
         return 0
+    except OSError as error:  # of a full disk, say
+        print(f"molaugerino: {error}", file=sys.stderr)
+        sys.stdout = open(os.devnull, "w")  # what could not be written is not tried again at the end  # noqa: SIM115
+        return 2
 
 
 def parse(verb: str, arguments: list[str]) -> Any:

@@ -99,6 +99,10 @@ def job_of(config: PredictConfig) -> Job:
             os.path.exists(given) and os.path.exists(out) and os.path.samefile(given, out) for given in config.input
         ):
             raise UserError(f"{out} is read, and would be overwritten; choose another file for the output")
+    if config.plot is not None:
+        from molaugerino.predict.plot import check_suffix  # pictures need more of rdkit
+
+        check_suffix(config.plot.suffix)
     predictor = Predictor.from_pretrained(config.checkpoint)
     entries, total = molecules(config.input, config.column)
     jobs = processes(config.jobs, total) if config.engine == "local" else config.jobs

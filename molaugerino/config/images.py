@@ -82,8 +82,8 @@ class ImageConfig:
     orientation ignored. hue: bands of hue with gaps between. quadrant-blind, quadrant-aware: digits in a quarter of the
     picture, the label being the digit, or digit and quarter."""
     data: Annotated[str | None, optional("DATA", "digits, or drawn")] = None
-    """Digits, or a folder or archive of MNIST, CIFAR-10, CIFAR-100, STL-10 or CamVid, or .npz: for the tasks that take
-    pictures of others."""
+    """Digits, or a folder or archive of MNIST, CIFAR-10, CIFAR-100 or STL-10, or .npz with a class per image: for the
+    tasks that take pictures of others."""
     model: Annotated[NetworkName | None, optional("NETWORK", "five-layer; unet for a class per pixel")] = None
     """five-layer, thirteen-layer: plain convolutions, as in Augerino's experiments. residual: a small residual network.
     unet: for a class per pixel. p4, p8: convolutions on the group of quarter or eighth turns, whose symmetry is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from rdkit import Chem
@@ -28,8 +27,7 @@ def plot(table: Table, suffix: str) -> bytes:
     Raises:
         UserError: for another suffix, or where no molecule has a number.
     """
-    if suffix.lower() not in (".png", ".svg"):
-        raise UserError(f"--plot writes .png or .svg, got {suffix or Path('no suffix')}; name the file so")
+    check_suffix(suffix)
     rows = [row for row in table if row.status == "ok"][:MOST]
     mols = [Chem.MolFromSmiles(row.smiles) for row in rows]
     if not rows:
@@ -45,6 +43,11 @@ def plot(table: Table, suffix: str) -> bytes:
     canvas.FinishDrawing()
     text = canvas.GetDrawingText()
     return text if isinstance(text, bytes) else text.encode()
+
+
+def check_suffix(suffix: str) -> None:
+    if suffix.lower() not in (".png", ".svg"):
+        raise UserError(f"--plot writes .png or .svg, got {suffix or 'no suffix'}; name the file so")
 
 
 def _legend(row: Row, table: Table) -> str:

@@ -175,7 +175,8 @@ def refuse_used(config: TrainConfig | ImageConfig) -> None:
     """No run is overwritten, and a finished one is not resumed."""
     out, resumed = config.out, config.resume
     if out is not None and any(os.path.exists(out / name) for name in (CONFIG, SETTINGS)):
-        raise UserError(f"{out} already holds a run; choose another --out, or go on with --resume {out}")
+        go_on = "" if os.path.exists(out / CONFIG) else f", or go on with --resume {out}"
+        raise UserError(f"{out} already holds a {'' if go_on else 'finished '}run; choose another --out{go_on}")
     if resumed is not None and os.path.exists(resumed / CONFIG):
         raise UserError(f"the run in {resumed} is finished; start a longer one with --config {resumed / SETTINGS}")
 

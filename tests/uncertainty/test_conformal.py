@@ -84,6 +84,13 @@ def test_wide_where_the_signal_is_large_and_so_narrower_in_all():
     assert half.mean() < flat.mean()
 
 
+@pytest.mark.parametrize("n", [100, 600])
+def test_intervals_do_not_depend_on_the_unit(n):
+    errors, signals = drawn(n, 3)
+    usual, small = Interval.fit(errors, signals), Interval.fit(1e-19 * errors, signals)
+    assert np.allclose(1e19 * small.half_width(signals[:20], 0.9), usual.half_width(signals[:20], 0.9), rtol=1e-6)
+
+
 def test_a_split_interval_is_the_quantile_of_the_scores():
     errors, signals = drawn(SPLIT, 3)
     interval = Interval.fit(errors, signals)
