@@ -65,14 +65,14 @@ def calibrating_split(made: Sequence[Prepared], share: float | None, law: bool, 
         UserError: for fewer molecules than parts.
     """
     smiles = np.array([one.smiles for one in made])
-    n, needed = len(set(smiles.tolist())), 3 if law else 2
+    n, needed = len(set(smiles.tolist())), 4 if law else 2
     if n < needed:
         raise UserError(f"at least {needed} different molecules that can be used are needed, got {n}; give more")
     carriers: dict[int, int] = {}
     for k, one in enumerate(made):
         for z in one.geometries[0].numbers.tolist():
             carriers.setdefault(z, k)
-    budget = max(1, int(JUDGES * n)) if law else 0
+    budget = max(2, int(JUDGES * n)) if law else 0  # one tells no spread
     usual = max(KEPT * n, min(FEWEST, MOST_KEPT * n))
     valid = max(1, round(usual if share is None else share * n))
     return group_split(smiles, min(valid, n - budget - 1), budget, seed, np.array(list(carriers.values())))

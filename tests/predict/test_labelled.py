@@ -33,7 +33,7 @@ class TestSplit:
             (120, None, False, (90, 0, 30)),
             (100, 0.5, True, (45, 5, 50)),
             (10, 0.99, False, (1, 0, 9)),
-            (3, 0.01, True, (1, 1, 1)),
+            (4, 0.01, True, (1, 2, 1)),
         ],
     )
     def test_how_many_molecules_are_kept_whatever_the_rows(self, n, share, law, expected):
@@ -60,7 +60,7 @@ class TestSplit:
     def test_too_few(self):
         rows = [made("C"), made("CC"), made("C")]
         assert len(calibrating_split(rows, None, False, 0).train) > 0
-        with pytest.raises(UserError, match="at least 3 different molecules that can be used are needed, got 2"):
+        with pytest.raises(UserError, match="at least 4 different molecules that can be used are needed, got 2"):
             calibrating_split(rows, None, True, 0)
 
 
