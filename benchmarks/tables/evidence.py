@@ -13,6 +13,8 @@ LABELS = {"gap": "gap", "field": "energy in a field"}
 NETWORKS = {"painn": "equivariant", "relaxed-painn": "both", "free-painn": "free"}
 MILLI = {"eV": "meV"}
 LAWS = ("gap", "dipole_x", "field", "two-fields", "two-icons", "angle")
+NATS, TILT, AXIS, TURNED = 0.1, 0.12, 3.0, 0.15  # nats to uniform; rad, degree off an axis; rad where none is right
+SHARE, STILL = 0.15, 0.1  # of the width that is right; rad where none is
 TAIL = ("none", "norm", "budget", "evidence")
 
 
@@ -37,7 +39,7 @@ def evidence_paths_table(content: dict[str, Any]) -> str:
 
 
 def evidence_laws_table(content: dict[str, Any]) -> str:
-    """What each objective finds, what is right, and the cost of one over the other."""
+    """What each objective finds, what is right, in how many runs the two agree, the error, and the cost."""
     rows = []
     for label in LAWS:
         minutes = {}
@@ -46,10 +48,35 @@ def evidence_laws_table(content: dict[str, Any]) -> str:
             if not runs:
                 continue
             minutes[objective] = mean(r["cpu_minutes"] for r in runs)
-            rows.append([f"`{label}`", objective, *_found(runs), f"{minutes[objective]:.1f}"])
+            agree = f"{sum(map(_agrees, runs))} of {len(runs)}"
+            rows.append([f"`{label}`", objective, *_found(runs), agree, _error(runs), f"{minutes[objective]:.1f}"])
             if objective == "budget" and "evidence" in minutes:
                 rows[-2][-1] += f" ({minutes['evidence'] / minutes['budget']:.1f} times)"
-    return table(["label", "objective", "found", "right", "minutes of one core"], rows)
+    return table(["label", "objective", "found", "right", "inside", "test error", "minutes of one core"], rows)
+
+
+def _agrees(run: dict[str, Any]) -> bool:
+    """Whether a law is within the tolerances that the loss budget was tried by."""
+    if "judged" not in run:
+        [part] = run["parts"].values()
+        width, right = math.radians(part["width"]), run["right"]
+        return abs(width - right) <= SHARE * right if right else width <= STILL
+    judged = run["judged"]
+    if run["label"] == "gap":
+        return run["parts"]["rotation angle"]["nats"] <= NATS
+    if run["label"] == "two-fields":
+        return judged["mean_rotation_rad"] <= TURNED
+    return judged["mean_tilt_rad"] <= TILT and judged["spin_nats"] <= NATS and judged["axis_off_degree"] <= AXIS
+
+
+def _error(runs: list[dict[str, Any]]) -> str:
+    """Of averaged predictions."""
+    last = [run["results"][-1] for run in runs]
+    if "scores" not in last[0]:
+        return f"{over(last, lambda r: r['mae'], 3)} {last[0]['unit']}"
+    if "accuracy" in last[0]["scores"]:
+        return f"{over(last, lambda r: 100 * (1 - r['scores']['accuracy']), 1)} %"
+    return f"RMSE {over(last, lambda r: r['scores']['rmse[rad]'], 3)} rad"
 
 
 def _found(runs: list[dict[str, Any]]) -> tuple[str, str]:
