@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 from record import RESULTS, read
 from tables.bulk import bulk_table
 from tables.equivariance import measuring_cost, mnist6_table, owed_table, stored_frames_table, widths_table
-from tables.evidence import evidence_laws_table, evidence_memory, evidence_paths_table, evidence_tail_table
+from tables.evidence import evidence_laws_table, evidence_memory_table, evidence_paths_table, evidence_tail_table
 from tables.images import image_copies_table, image_laws_table
 from tables.layerwise import layerwise_cost, layerwise_curvature_table, layerwise_mixed_table, layerwise_toy_table
 from tables.molecules import (
@@ -130,7 +130,7 @@ def main() -> None:
             "paths": evidence_paths_table,
             "laws": evidence_laws_table,
             "tail": evidence_tail_table,
-            "memory": evidence_memory,
+            "memory": evidence_memory_table,
         },
     }
     for (source, block), makers in parts.items():

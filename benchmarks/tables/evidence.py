@@ -109,8 +109,8 @@ def evidence_tail_table(content: dict[str, Any]) -> str:
     return table(["objective", "half-width, degree", "accuracy, %", "NLL"], rows)
 
 
-def evidence_memory(content: dict[str, Any]) -> str:
-    """In one sentence."""
+def evidence_memory_table(content: dict[str, Any]) -> str:
+    """The largest memory of a process before the law is updated for the first time, and what that adds."""
     runs = of(content, part="memory")
-    parts = ", ".join(f"{r['added_mb']:.0f} MB with {r['train']:,}" for r in runs)
-    return f"An update of the law adds, to the largest memory of the process, {parts} training images."
+    rows = [[f"{r['train']:,}", f"{r['before_mb']:.0f}", f"{r['added_mb']:.0f}"] for r in runs]
+    return table(["training images", "largest memory of the process, MB", "an update of the law adds, MB"], rows)
