@@ -299,7 +299,7 @@ class TestStopping:
 
 class TestRefusals:
     def test_a_folder_that_holds_a_run(self, tiny_config, trained):
-        with pytest.raises(UserError, match="already holds a finished run; choose another --out$"):
+        with pytest.raises(UserError, match=r"already holds a finished run; choose another --out$"):
             train(tiny_config(trained))
 
     def test_an_unwritable_folder(self, tiny_config, tmp_path):
