@@ -1,6 +1,6 @@
 """Networks of other libraries among the contestants of the benchmark of equivariance: B3LYP gaps, the same splits.
 
-    python benchmarks/rivals.py OUT --data DIR ... --rival-python PYTHON [--splits 5] [--minutes 2] [--only NAME ...]
+    python benchmarks/rivals.py OUT --data DIR ... --rival-python PYTHON [--splits 5] [--minutes 1.25] [--only NAME ...]
 
 OUT is the folder of the suite `full`: the records go to its runs, and the next call of `molaugerino benchmark
 equivariance --resume` takes them up. SchNetPack's PaiNN and SchNet train in an environment of their own

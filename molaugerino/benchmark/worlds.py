@@ -145,9 +145,9 @@ _FEW = ("none", "fixed", "learned", "equivariant")
 _IMAGES = ("none", "fixed", "learned", "evidence", "equivariant")
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
-        "quick": Suite(0.8, 300, dict.fromkeys(("small-gap", "small-dipole", "small-field"), (_FEW, 2))),
+        "quick": Suite(0.5, 300, dict.fromkeys(("small-gap", "small-dipole", "small-field"), (_FEW, 2))),
         "full": Suite(
-            2.0,
+            1.25,
             1000,
             {
                 "gap": (_EVERY, 5),
