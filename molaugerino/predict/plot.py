@@ -46,6 +46,7 @@ def plot(table: Table, suffix: str) -> bytes:
 
 
 def check_suffix(suffix: str) -> None:
+    """Raise unless pictures of that kind are made; before any work is done for one."""
     if suffix.lower() not in (".png", ".svg"):
         raise UserError(f"--plot writes .png or .svg, got {suffix or 'no suffix'}; name the file so")
 

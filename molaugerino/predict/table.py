@@ -99,10 +99,17 @@ class Layout:
         """Level of theory of every target, by the title of its column."""
         return {t.titled(): t.method for t in self.targets}
 
+    @cached_property
+    def _own(self) -> frozenset[str]:
+        return frozenset((*OWN, *self.numbers))
+
+    @cached_property
+    def _digits(self) -> dict[int, int]:
+        return {target.channel: target.digits for target in self.targets}
+
     def given(self, columns: Mapping[str, str]) -> dict[str, str]:
         """Cells of the input's file; a column that is called like one here is called "... (given)"."""
-        own = {*OWN, *self.numbers}
-        return {beside(name, own): cell for name, cell in columns.items()}
+        return {beside(name, self._own): cell for name, cell in columns.items()}
 
     def kept(self, rows: Iterable[Row]) -> list[str]:
         """Titles of the columns of the input's file."""
@@ -114,13 +121,12 @@ class Layout:
 
     def record(self, row: Row, kept: Sequence[str]) -> dict[str, Any]:
         """A row under `header`, numbers to 6 decimals, more in large units; None where there is none."""
-        digits = {target.channel: target.digits for target in self.targets}
         given = self.given(row.columns)
         found: dict[str, Any] = {"input": row.input, **{title: given.get(title, "") for title in kept}}
         found["smiles"] = row.smiles
         for title, (part, channel) in self.numbers.items():
             value = getattr(row, part)[channel]
-            found[title] = round(value, digits[channel]) if math.isfinite(value) else None
+            found[title] = round(value, self._digits[channel]) if math.isfinite(value) else None
         return found | {"domain": row.domain, "status": row.status, "reason": row.reason}
 
 

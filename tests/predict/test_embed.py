@@ -101,17 +101,7 @@ TITLES = ["input", "name", "h1 (given)", "status (given)", "smiles", "status", "
 class TestFiles:
     def test_csv(self):
         rows = list(csv.DictReader(io.StringIO(render(FOUND, ".csv").decode())))
-        assert list(rows[0]) == [
-            "input",
-            "name",
-            "h1 (given)",
-            "status (given)",
-            "smiles",
-            "status",
-            "reason",
-            "h0",
-            "h1",
-        ]
+        assert list(rows[0]) == TITLES
         assert [row["input"] for row in rows] == list(FOUND.input)
         assert [row["name"] for row in rows] == ["drink", ""]
         assert [row["status"] for row in rows] == ["ok", "bad_smiles"], "a column of the file hides none of ours"
@@ -122,17 +112,7 @@ class TestFiles:
         parquet = pytest.importorskip("pyarrow.parquet", reason="the extra [parquet] is not installed")
         (tmp_path / "h.parquet").write_bytes(render(FOUND, ".parquet"))
         table = parquet.read_table(tmp_path / "h.parquet")
-        assert table.column_names == [
-            "input",
-            "name",
-            "h1 (given)",
-            "status (given)",
-            "smiles",
-            "status",
-            "reason",
-            "h0",
-            "h1",
-        ]
+        assert table.column_names == TITLES
         np.testing.assert_array_equal(table["h0"].to_numpy(), FOUND.vectors[:, 0])
 
     def test_npz_without_objects(self, tmp_path):

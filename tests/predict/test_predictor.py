@@ -8,7 +8,9 @@ import json
 import math
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,11 +18,12 @@ import pytest
 from molaugerino.errors import UserError
 from molaugerino.predict.entries import Entry, Structure
 from molaugerino.predict.inputs import open_inputs
+from molaugerino.predict.options import Options
 from molaugerino.predict.outputs import render
 from molaugerino.predict.plot import plot
 from molaugerino.predict.predictor import Predictor, packed
 from molaugerino.predict.routes import Geometry
-from molaugerino.predict.table import Column, Layout, Row, Table
+from molaugerino.predict.table import Column, Layout, Row, Table, digits_of
 from molaugerino.training.ready import latest_run
 
 
@@ -227,6 +230,28 @@ def row(text, canonical, status, reason, value, **columns):
     blank = (math.nan,)
     lo, hi = (value - 1,), (value + 1,)
     return Row(text, canonical, status, reason, "", (value,), lo, hi, (0.25,), blank, blank, columns=columns)
+
+
+@pytest.mark.parametrize(("spread", "digits"), [(0.0, 6), (400.0, 6), (0.05, 6), (1e-4, 7), (1e-19, 22)])
+def test_digits_of_labels_of_any_unit(spread, digits):
+    assert digits_of(spread) == digits
+    layout = Layout((Column("x", "J", "", 0, digits_of(spread)),), 0.9)
+    found = layout.record(row("C", "C", "ok", "", 1.234 * spread), ())["x[J]"]
+    assert found == pytest.approx(1.234 * spread, abs=1e-3 * spread)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"geometry": "MMFF"}, "--geometry must be one of given, mmff, xtb, got 'MMFF'"),
+        ({"weights": "bolzmann"}, "--weights must be one of lowest, boltzmann, got 'bolzmann'"),
+    ],
+)
+def test_misspelt_options_are_refused(options, message):
+    """Asked past the types, which the tests check and users' scripts do not."""
+    given = SimpleNamespace(**(asdict(Options()) | options))
+    with pytest.raises(UserError, match=message):
+        Options.__post_init__(given)
 
 
 class TestWriting:
