@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from rdkit import Chem
 from record import Job, gather, provenance
+from tables.bulk import while_predicting
 
 from molaugerino.predict.smiles import Unpredictable, embed, isomers
 from molaugerino.predict.workers import in_processes
@@ -130,8 +131,8 @@ def say(found: dict[str, Any]) -> str:
     if found["part"] == "killed":
         return f"killed at {found['rows_at_each_kill']} rows, identical: {found['identical']}"
     text = f"{found['model']}: {found['rows'] / found['seconds']:.1f} molecules a second"
-    if memory := found.get("memory_mb"):
-        text += f", {memory[0][1]:.0f} MB at the first chunk, {memory[-1][1]:.0f} MB at the last; {found['summary']}"
+    if memory := while_predicting(found):
+        text += f", {memory[0]:.0f} MB at the first chunk, {memory[-1]:.0f} MB at the last; {found['summary']}"
     return text
 
 

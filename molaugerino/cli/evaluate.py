@@ -28,8 +28,14 @@ def run(config: EvaluateConfig) -> int:
         raise UserError(f"--copies must be at least 1, got {config.copies}")
     folder = find_model(config.run, RUNS)
     if not config.data and (folder / TESTED).is_file():
+        if config.method or config.copies != EvaluateConfig.copies:
+            raise UserError(
+                f"--method and --copies are for tests on --data; without it {folder.name} shows those stored with it"
+            )
         return stored(folder, config)
     if is_of_images(folder):
+        if config.method:
+            raise UserError(f"--method is for labels of molecules; {folder} is a model of images, leave it out")
         return images(folder, config)
     augmented, card = load_model(folder)
     calibration = calibration_of(folder, card)

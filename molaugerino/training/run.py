@@ -105,6 +105,9 @@ def train(
     if data.undetermined:
         share = f"{data.undetermined} of {len(data.loaded)} molecules"
         console.print(f"{share} are too symmetric for their principal axes and signs to be unique", soft_wrap=True)
+    if data.unused:
+        share = f"{data.unused} of {len(data.loaded)} molecules"
+        console.print(f"{share} are in no part of the split {config.split}, and used for nothing", soft_wrap=True)
     torch.manual_seed(config.seed)
     card = make_card(config, data)
     module = make_module(config, card, data)

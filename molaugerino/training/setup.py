@@ -91,6 +91,12 @@ class RunData:
     def checksum(self) -> str:
         return self.loaded.checksum
 
+    @property
+    def unused(self) -> int:
+        """Molecules with a label that are in no part of the split."""
+        labelled = int(torch.isfinite(self.packed.y).any(1).sum())
+        return labelled - sum(len(rows) for rows in asdict(self.split).values())
+
 
 def open_run_data(config: TrainConfig, folder: Path | None = None) -> RunData:
     """Read, check, frame and split the molecules; a split already in the folder is kept."""

@@ -108,6 +108,8 @@ def test_evaluate_shows_the_tests(ready, capsys):
     assert "as stored with the model" in err
     assert main(["evaluate", ready[0], "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out)["level"] == 0.9
+    assert main(["evaluate", ready[0], "--copies", "4"]) == 2
+    assert "--method and --copies are for tests on --data" in capsys.readouterr().err
 
 
 def test_a_folder_of_the_same_name_needs_its_path(tmp_path, monkeypatch):

@@ -144,6 +144,8 @@ class TestVerbs:
         assert main(["evaluate", "run", "--copies", "2", "--format", "json"]) == 0
         content = json.loads(capsys.readouterr().out)
         assert [r["copies"] for r in content["results"]] == [1, 2]
+        assert main(["evaluate", "run", "--method", "PBE"]) == 2
+        assert "--method is for labels of molecules" in capsys.readouterr().err
         assert main(["discover", "run", "--molecules", "20"]) == 0
         for name in ("discovery.png", "law.png"):
             assert matplotlib.image.imread(tmp_path / "run" / name).std() > 0.05

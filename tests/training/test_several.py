@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import astuple
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from molaugerino.cli.main import parse
 from molaugerino.config import NetConfig, TrainConfig, to_toml
@@ -223,6 +225,16 @@ def test_methods_given(files, tmp_path):
 def test_bad_splits(files, tmp_path, split, message):
     with pytest.raises(UserError, match=message):
         open_run_data(settings(files, tmp_path, split=split))
+
+
+def test_molecules_outside_of_the_split_are_counted(files, tmp_path):
+    part = {f"idx_{name}": np.arange(start, start + 20) for name, start in (("train", 0), ("val", 20), ("test", 40))}
+    np.savez(tmp_path / "few.npz", **part)
+    assert open_run_data(settings(files, tmp_path)).unused == 0
+    config = settings(files[:1], tmp_path / "run", target=("gap",), split=str(tmp_path / "few.npz"))
+    console = Console(file=io.StringIO())
+    train(config, console)
+    assert f"240 of 300 molecules are in no part of the split {config.split}" in console.file.getvalue()
 
 
 def test_parts_that_may_be_missing(files, tmp_path):
