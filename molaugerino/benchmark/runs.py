@@ -89,6 +89,26 @@ def steps_of(world: World, contestant: str, minutes: float) -> int:
     return max(LEAST, round(60 * minutes * world.effort / pace))
 
 
+class Clock(pl.Callback):
+    """Processor seconds of training, validation not counted, at the end of every step."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+        self.since = self.left = 0.0
+
+    def on_train_start(self, *_: Any) -> None:
+        self.since = time.process_time()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.times.append(time.process_time() - self.since)
+
+    def on_validation_start(self, *_: Any) -> None:
+        self.left = time.process_time()
+
+    def on_validation_end(self, *_: Any) -> None:
+        self.since += time.process_time() - self.left
+
+
 class Change(pl.Callback):
     """Does to a model before training what a contestant asks for."""
 
