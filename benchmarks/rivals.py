@@ -5,7 +5,8 @@
 OUT is the folder of the suite `full`: the records go to its runs, and the next call of `molaugerino benchmark
 equivariance --resume` takes them up. SchNetPack's PaiNN and SchNet train in an environment of their own
 (benchmarks/schnetpack_rival.py says how it is made), torch_geometric's SchNet here, through `FromGraph`, by the same
-recipe: batch 64, AdamW at 1e-3, half a cosine, L1, the best of ten validations. One thread, processor minutes.
+recipe: batch 64, AdamW at 1e-3, half a cosine, L1, the best of ten validations. One thread, and as many processor
+minutes as our contestants took there, in the median, so run it after them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import copy
 import json
 import math
 import os
+import statistics
 import subprocess
 import tempfile
 import time
@@ -29,8 +31,10 @@ import numpy as np
 import torch
 from torch_geometric.nn.models import SchNet
 
+from molaugerino.benchmark.contestants import CONTESTANTS
 from molaugerino.benchmark.runs import Job, provenance
 from molaugerino.benchmark.sets import prepare
+from molaugerino.benchmark.suite import RESULTS
 from molaugerino.benchmark.worlds import SUITES, WORLDS
 from molaugerino.datasets import Batch, PackedData, Split, Target, load_split
 from molaugerino.datasets.prepared import open_prepared
@@ -76,7 +80,7 @@ def of_torch_geometric(course: Course, split: int, minutes: float) -> dict[str, 
     torch.manual_seed(split)
     data = PackedData(course.molecules, [course.target])
     train = data.batch(torch.from_numpy(course.rows["train"]))
-    network = FromGraph(SchNet(128, 128, 6, 50, CUTOFF, AllPairs(CUTOFF)), [course.target])
+    network = FromGraph(SchNet(128, 128, 6, 50, CUTOFF, AllPairs(CUTOFF), readout="mean"), [course.target])
     network.readout.fit_scale(train.x, train.y)
     spread = float(train.y.std())
     optimiser = torch.optim.AdamW(network.parameters(), lr=RATE)
@@ -132,28 +136,39 @@ def record(job: Job, course: Course, minutes: float, train: Callable[[], dict[st
     print(f"{job.name}: {cell['mae']:.4g} {course.target.unit}, {found['parameters']:,} parameters", flush=True)
 
 
+def minutes_of(out: Path) -> float:
+    """That a training of our contestants took in this world, in the median."""
+    path = out / RESULTS
+    runs = json.loads(path.read_text())["runs"] if path.is_file() else []
+    own = [r["train_minutes"] for r in runs if r["world"] == WORLD and not CONTESTANTS[r["contestant"]].foreign]
+    if not own:
+        raise SystemExit(f"{path} has no runs of {WORLD} whose minutes to take: run the suite before, or say --minutes")
+    return statistics.median(own)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder of the suite")
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--rival-python", help="of an environment with schnetpack")
     parser.add_argument("--splits", type=int, default=SUITES["full"].plan[WORLD][1])
-    parser.add_argument("--minutes", type=float, default=SUITES["full"].minutes)
+    parser.add_argument("--minutes", type=float, help="(default: those of our contestants in OUT)")
     parser.add_argument("--only", nargs="+", default=[*SCHNETPACK, "pyg-schnet"])
     options = parser.parse_args()
     if options.rival_python is None and set(options.only) & set(SCHNETPACK):
         parser.error("--rival-python is needed for the networks of SchNetPack; or leave them out with --only")
     torch.set_num_threads(1)
+    minutes = options.minutes or minutes_of(options.out)
     for split in range(options.splits):
         course = Course(split, options.data, options.out)
         for name in options.only:
             job = Job(WORLD, name, split, 0, SUITES["full"].tested, tuple(options.data), options.out)
             if job.record.exists():
                 continue
-            made = partial(of_torch_geometric, course, split, options.minutes)
+            made = partial(of_torch_geometric, course, split, minutes)
             if name in SCHNETPACK:
-                made = partial(of_schnetpack, name, course, split, options.minutes, options.rival_python)
-            record(job, course, options.minutes, made)
+                made = partial(of_schnetpack, name, course, split, minutes, options.rival_python)
+            record(job, course, minutes, made)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ _ALL = (
     Contestant("none", "the network alone", FREE | {"augment": "none"}, {"augment": "none"}),
     Contestant(
         "fixed",
-        "all rotations, always",
+        "all rotations, and shifts, always",
         FREE | {"augment": "fixed", "law": WIDEST},
         {"augment": "fixed"},
         averaged=True,
@@ -106,7 +106,13 @@ _ALL = (
         widen=1.9,
         exact=True,
     ),
-    Contestant("told", "all turns about the true axis, always", FREE | {"augment": "fixed"}, averaged=True, told=True),
+    Contestant(
+        "told",
+        "all turns about the true axis, and shifts, always",
+        FREE | {"augment": "fixed"},
+        averaged=True,
+        told=True,
+    ),
     Contestant(
         "broken",
         "fixed, with the inverse dropped: a fault for the checks to find",

@@ -19,7 +19,7 @@ from rich.console import Console
 
 import molaugerino
 from molaugerino.benchmark.contestants import CONTESTANTS, WIDEST, Contestant
-from molaugerino.benchmark.scores import QUADRATURE, memory_to_predict, recovered, score_molecules
+from molaugerino.benchmark.scores import COPIES, memory_to_predict, recovered, score_molecules
 from molaugerino.benchmark.sets import located, prepare
 from molaugerino.benchmark.worlds import WORLDS, World
 from molaugerino.config import ImageConfig, TrainConfig
@@ -110,7 +110,7 @@ class Clock(pl.Callback):
 
 
 class Change(pl.Callback):
-    """Does to a model before training what a contestant asks for."""
+    """Does to a model, before it is trained, what a contestant asks for."""
 
     def __init__(self, contestant: Contestant) -> None:
         self.contestant = contestant
@@ -162,49 +162,38 @@ def image_config(job: Job) -> ImageConfig:
 
 
 def _molecules(job: Job, world: World, contestant: Contestant) -> dict[str, Any]:
-    begun = time.process_time()
-    finished = train(molecule_config(job), QUIET, callbacks=[Change(contestant)])
+    clock = Clock()
+    finished = train(molecule_config(job), QUIET, callbacks=[Change(contestant), clock])
     if finished is None:
         raise KeyboardInterrupt
-    trained = (time.process_time() - begun) / 60
     found = score_molecules(job.folder, contestant, world)
     if job.split == 0:
         found["predict_mb"] = memory_to_predict(job.folder, contestant.name)
     if finished.evidence is not None:
         found["shares"] = finished.evidence.content()["shares"]
         found["log_evidence"] = finished.evidence.log_evidence
-    curve = read_curve(job.folder, trained, job.steps, "mae/")
-    headline = headline_of(found["errors"], world, contestant)
+    headline = headline_of(found["errors"], contestant)
     return found | {
         "error": headline["mae"],
         "rmse": headline["rmse"],
-        "error_name": f"MAE, {found['unit']}",
-        "train_minutes": trained,
-        "curve": curve,
+        "train_minutes": clock.times[-1] / 60,
+        "curve": read_curve(job.folder, clock.times, "mae/"),
         "recovered": recovered(found["law"], world.symmetry),
     }
 
 
-def headline_of(errors: list[dict[str, Any]], world: World, contestant: Contestant) -> dict[str, Any]:
-    """The error that a contestant is ranked by, on the frames tested last, which are random where they can be.
-
-    One pass, or of an average over a law the rule for all turns in a world that allows all, 16 elements of the law
-    elsewhere.
-    """
-    last = [e for e in errors if e["frames"] == errors[-1]["frames"]]
-    if contestant.averaged:
-        copies = QUADRATURE if world.symmetry == "rotations" else 16
-        return next(e for e in last if e["copies"] == copies)
-    return next(e for e in last if e["copies"] == 1)
+def headline_of(errors: list[dict[str, Any]], contestant: Contestant) -> dict[str, Any]:
+    """The error that a contestant is ranked by, on the frames tested last, which are random where they can be: of one
+    pass, or of the average over 16 elements of its own law, which is told nothing of the world."""
+    copies = COPIES if contestant.averaged else 1
+    return next(e for e in errors if (e["frames"], e["copies"]) == (errors[-1]["frames"], copies))
 
 
 def _images(job: Job, world: World, contestant: Contestant) -> dict[str, Any]:
-    config = image_config(job)
-    begun = time.process_time()
-    finished = train_images(config, QUIET)
+    config, clock = image_config(job), Clock()
+    finished = train_images(config, QUIET, callbacks=[clock])
     if finished is None:
         raise KeyboardInterrupt
-    trained = (time.process_time() - begun) / 60
     augmented, _ = load_image_model(job.folder)
     last = finished.results[-1]
     errors = [{"frames": "as drawn", "copies": r.copies, "n": r.n} | r.scores for r in finished.results]
@@ -222,20 +211,20 @@ def _images(job: Job, world: World, contestant: Contestant) -> dict[str, Any]:
         "parameters": sum(p.numel() for p in augmented.model.parameters()),
         "law": law,
         "recovered": None if law is None else abs(law["width_degree"] - law["right_degree"]) <= NEAR,
-        "train_minutes": trained,
-        "curve": read_curve(job.folder, trained, job.steps, "score/accuracy"),
+        "train_minutes": clock.times[-1] / 60,
+        "curve": read_curve(job.folder, clock.times, "score/accuracy"),
         "checks": {},
     }
 
 
-def read_curve(folder: Path, minutes: float, steps: int, prefix: str) -> list[list[float]]:
-    """[[minutes, validation score], ...] of a run that took so many minutes in all."""
+def read_curve(folder: Path, times: list[float], prefix: str) -> list[list[float]]:
+    """[[minutes, validation score], ...] of a run whose steps ended at these seconds."""
     with (folder / METRICS).open(newline="") as file:
         rows = list(csv.DictReader(file))
     names = [name for name in rows[0] if name.startswith(prefix)] if rows else []
     if not names:
         return []
-    return [[minutes * (int(r["step"]) + 1) / steps, float(r[names[0]])] for r in rows if r.get(names[0])]
+    return [[times[int(r["step"])] / 60, float(r[names[0]])] for r in rows if r.get(names[0])]
 
 
 def provenance() -> dict[str, Any]:

@@ -108,7 +108,7 @@ def score_molecules(folder: Path, contestant: Contestant, world: World) -> dict[
     for frames in frames_of(world, card.frames):
         data = trained.packed(frames)
         y = data.y[torch.from_numpy(rows)]
-        mean = absolute(torch.tensor(card.train_mean).expand_as(y), y)
+        known = baseline(trained, data)
         for copies, (elements, weighed) in ways.items():
             begun = time.process_time()
             each = passes(trained, data, elements, rows)
@@ -121,15 +121,24 @@ def score_molecules(folder: Path, contestant: Contestant, world: World) -> dict[
             if copies == 1 and "field" in world.name:
                 found["field"] = in_a_field(trained, averaged, y, frames, rows)
     reference = packed_batch(trained, rows[:PROBED])
+    [target] = card.targets
     return found | {
-        "unit": card.targets[0].unit,
-        "mean_predictor": float(mean.mean()),
+        "unit": target.unit,
+        "error_name": f"MAE{' per component' if target.kind == 'vector' else ''}, {target.unit}",
+        "mean_predictor": float(absolute(known, y).mean()),
         "errors": errors,
         "predict_ms": {str(k): v for k, v in spent.items()},
         "parameters": sum(p.numel() for p in augmented.model.parameters()),
         "law": law_found(augmented, card, reference, axis) if card.augment == "learned" else None,
-        "checks": checks(augmented, contestant, reference, y - y.mean(0)),
+        "checks": checks(augmented, contestant, reference, y - known),
     }
+
+
+@torch.no_grad()
+def baseline(trained: Trained, data: PackedData) -> Tensor:
+    """(rows, channels) of the label that is known before a network is asked: the mean, or sums over the elements."""
+    readout: Any = trained.augmented.model.readout
+    return torch.cat([readout.baseline(batch.x) for batch in data.batches(trained.rows, PASSES)])
 
 
 def frames_of(world: World, trained_in: Frames) -> tuple[Frames, ...]:
@@ -224,16 +233,17 @@ class Probe(nn.Module):
 
 
 @torch.no_grad()
-def checks(augmented: Augmented, contestant: Contestant, x: Molecules, spread: Tensor) -> dict[str, float]:
+def checks(augmented: Augmented, contestant: Contestant, x: Molecules, left: Tensor) -> dict[str, float]:
     """Errors of what must hold whatever was learned, each relative: 0 but for rounding.
 
     turned_back: in the place of the network a function that is known to turn along; averaged over the contestant's own
     law it must be itself. exact: a network that respects rotations must answer a turned molecule with its own answer,
-    turned; of the molecule in the middle, since symmetric ones have no frame of their own.
+    turned; of the molecule in the middle, since symmetric ones have no frame of their own, beside what is left (rows,
+    channels) of the labels without the baseline.
     """
     found = {}
     if contestant.averaged:
-        probe = Probe(vectors=spread.shape[1] == 3)
+        probe = Probe(vectors=left.shape[1] == 3)
         alone = probe(x)
         averaged = Augmented(probe, augmented.distribution, augmented.input, augmented.output)
         mean = averaged(x, augmented.evaluation_elements(COPIES, x))
@@ -242,7 +252,7 @@ def checks(augmented: Augmented, contestant: Contestant, x: Molecules, spread: T
         turns = icosahedron().to(next(augmented.parameters())).elements[-3:]
         each = augmented.each(x, turns)
         error = (each - augmented(x, augmented.identity())).square().mean((0, 2)).sqrt()
-        found["exact"] = float(error.median() / spread.square().mean().sqrt())
+        found["exact"] = float(error.median() / left.square().mean().sqrt())
     return found
 
 
@@ -257,7 +267,7 @@ def failed(found: dict[str, float]) -> list[str]:
 
 
 def memory_to_predict(folder: Path, contestant: str) -> float | None:
-    """MB that predicting 64 molecules, from 16 passes where it averages, adds to a new process.
+    """MB that predicting adds to a new process, by 128 passes at once: of as many molecules, or 16 of each.
 
     None where the system does not tell.
     """
@@ -288,7 +298,7 @@ def _measure_memory(folder: str, name: str, answer: Any) -> None:
     passes(trained, data, lambda x: augmented.identity(), trained.rows[:2])
     Path(PEAK).write_text("5")  # forget the peak
     before = _kilobytes("VmRSS")
-    passes(trained, data, lambda x: augmented.evaluation_elements(copies, x), trained.rows[:PROBED])
+    passes(trained, data, lambda x: augmented.evaluation_elements(copies, x), trained.rows[:PASSES])
     answer.send(max(_kilobytes("VmHWM") - before, 0) / 1024)
 
 

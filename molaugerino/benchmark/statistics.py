@@ -45,6 +45,8 @@ def ranking(errors: Mapping[str, Sequence[float]], level: float = LEVEL) -> list
 
     Source: J. W. Tukey (1949); the letters after H.-P. Piepho, J. Comput. Graph. Stat. 13, 456 (2004).
     """
+    if not errors:
+        return []
     names = sorted(errors, key=lambda name: float(np.mean(np.log(errors[name]))))
     table = np.log(np.array([errors[name] for name in names], dtype=np.float64))
     k, means = len(table), table.mean(1)

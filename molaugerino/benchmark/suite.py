@@ -124,7 +124,7 @@ class State:
     def __init__(self, out: Path, content: dict[str, Any]) -> None:
         self.out, self.content = out, content
         self.done = {key_of(run): run for run in content["runs"]}
-        self.failed: dict[tuple[str, str, int], str] = {}
+        self.failed: dict[tuple[str, str, int], str] = {key_of(f): f["why"] for f in content.get("failed", ())}
         self.next_report = 0.0
 
     @classmethod
@@ -141,7 +141,8 @@ class State:
         state = cls(out, content)
         for record in sorted((out / "runs").glob("*.json")):
             run = _read(record)
-            state.done.setdefault(key_of(run), run)
+            state.done[key_of(run)] = run  # done later than results.json was written, or done again
+            state.failed.pop(key_of(run), None)
         absent = [world for world in missing if not any(key[0] == world for key in state.done)]
         planned = sum(world not in absent for world, _, _ in SUITES[suite].runs())
         state.content |= {"planned": planned, "absent": absent} | provenance()
@@ -154,6 +155,7 @@ class State:
             self.failed[key] = found["failed"]
         else:
             self.done[key] = found
+            self.failed.pop(key, None)
 
     def write(self, now: bool = True) -> None:
         """results.json, and the reports where it is time for them: they are to take a twentieth of the time at most."""

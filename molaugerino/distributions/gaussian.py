@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -86,10 +87,21 @@ class TranslationGaussian(GroupDistribution):
 
 
 def _mean_length(s: Tensor) -> float:
-    """E |diag(s) n| = 4 / sqrt(2 pi) E_u |diag(s) u|, u uniform on the sphere (Gauss-Legendre times a trapezoid)."""
+    """E |diag(s) n| = 4 / sqrt(2 pi) E_u |diag(s) u|, u uniform on the sphere."""
+    points, weights = _sphere()
+    return 2 * math.sqrt(2 / math.pi) * float(weights @ (points * s.cpu()).norm(dim=-1).mean(-1))
+
+
+@lru_cache
+def _sphere() -> tuple[Tensor, Tensor]:
+    """Unit vectors (64, 64, 3) and weights (64,) of the first axis, Gauss-Legendre times a trapezoid.
+
+    Made once: a law is described all through a training, and for a tenth of a second after each call of LAPACK the
+    threads of numpy do nothing but wait for the next.
+    """
     nodes, weights = np.polynomial.legendre.leggauss(64)
-    phi = 2 * math.pi * torch.arange(64, dtype=s.dtype) / 64
+    phi = 2 * math.pi * torch.arange(64, dtype=torch.float64) / 64
     z = torch.from_numpy(nodes)[:, None]
     rho = (1 - z.square()).sqrt()
-    points = torch.stack([rho * phi.cos(), rho * phi.sin(), z.expand(-1, 64)], -1) * s
-    return 2 * math.sqrt(2 / math.pi) * float(torch.from_numpy(weights) / 2 @ points.norm(dim=-1).mean(-1))
+    points = torch.stack([rho * phi.cos(), rho * phi.sin(), z.expand(-1, 64)], -1)
+    return points, torch.from_numpy(weights) / 2

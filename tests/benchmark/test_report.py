@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from molaugerino.benchmark.report import PAGE, TEXT, answers, claims, write_report
+from molaugerino.benchmark.report import PAGE, TEXT, answers, claims, minutes_taken, write_report
 from molaugerino.benchmark.scores import QUADRATURE
 from molaugerino.benchmark.tables import Runs, tables
 from molaugerino.benchmark.worlds import SUITES, WORLDS
@@ -116,8 +116,7 @@ def test_what_a_world_says(two_splits):
     match, legend = answers(Runs(two_splits["runs"]))
     assert match.startswith(f"Learned matches fixed in {WORLD} 1.0")
     assert "95 % intervals" in legend
-    [kept] = claims(Runs(two_splits["runs"]))
-    assert kept.endswith("times fixed, within 1.05")
+    assert said_of(two_splits["runs"]).endswith("times fixed, within 1.05")
 
 
 @pytest.mark.parametrize(("error", "said"), [(1.3, "loses to"), (0.7, "beats")])
@@ -130,10 +129,51 @@ def test_a_difference_is_called_one(error, said):
 
 
 def test_an_interval_that_does_not_decide_is_said_not_to(two_splits):
-    far = [r | {"error": 1.3 if r["split"] else 0.8} if r["contestant"] == "learned" else r for r in two_splits["runs"]]
+    kept = [r for r in two_splits["runs"] if r["contestant"] != "learned"]
+    far = [*kept, run(WORLD, "learned", 0, 0.8), run(WORLD, "learned", 1, 1.3)]
     assert answers(Runs(far))[0].startswith(f"Learned cannot be told from fixed in {WORLD} ")
-    [kept] = claims(Runs(far))
-    assert kept.endswith("its interval does not decide about 1.05")
+    assert said_of(far).endswith("its interval does not decide about 1.05")
+
+
+def said_of(runs: list[dict[str, object]]) -> str:
+    """The one claim about them."""
+    [said] = claims(Runs(runs))
+    return said
+
+
+@pytest.mark.parametrize(("apart", "said"), [(1.02, "matches"), (1.2, "loses to"), (0.8, "beats")])
+def test_learned_is_told_from_fixed_by_the_interval_of_their_ratio(apart, said):
+    """Whoever else takes part, and however erratic; a difference below a twentieth that is certain is a match."""
+    runs = [run(WORLD, "fixed", s, 1.0 + 0.1 * s) for s in range(5)]
+    runs += [run(WORLD, "learned", s, apart * (1.0 + 0.1 * s) + 1e-4 * (s == 2)) for s in range(5)]
+    runs += [run(WORLD, "none", s, 2.0 + 3.0 * (s % 2)) for s in range(5)]
+    assert answers(Runs(runs))[0].startswith(f"Learned {said} fixed in {WORLD} {apart:.1f}")
+
+
+def test_the_claim_is_about_averages_by_quadrature(two_splits):
+    """Not about the errors that contestants are ranked by."""
+    other = [r | {"error": 3.0} if r["contestant"] == "learned" else r for r in two_splits["runs"]]
+    assert said_of(other) == said_of(two_splits["runs"])
+    worse = run(WORLD, "learned", 0, 1.0)
+    worse["errors"] = [{**e, "mae": 2.0 if e["copies"] == QUADRATURE else 1.0} for e in worse["errors"]]
+    assert "learned is 2.000 times fixed" in said_of([run(WORLD, "fixed", 0, 1.0), worse])
+
+
+def test_what_is_broken_weighs_on_no_comparison(two_splits):
+    plain = Runs(two_splits["runs"])
+    faulty = Runs([*two_splits["runs"], run(WORLD, "broken", 0, 9.0), run(WORLD, "broken", 1, 0.1)])
+    assert faulty.errors(WORLD) == plain.errors(WORLD)
+    assert Runs([run(WORLD, "broken", 0, 9.0)]).errors(WORLD) == {}
+    shown = next(t for t in tables(content(*faulty.runs)) if t.title == WORLD)
+    assert shown.rows[-1][0] == "broken"
+    assert shown.rows[-1][2] == ""
+
+
+def test_minutes_that_were_taken_are_said(two_splits):
+    long = [r | {"train_minutes": 1.0} if r["contestant"] == "learned" else r for r in two_splits["runs"]]
+    assert minutes_taken(content(*long)).startswith("Here training took from 1.60 (")
+    assert "2.00 (learned) times" in minutes_taken(content(*long))
+    assert minutes_taken(content(long[0])) == ""
 
 
 def test_contestants_are_compared_on_the_splits_that_all_have(two_splits):

@@ -208,7 +208,11 @@ def test_a_run_is_the_same_again(home, tmp_path):
     first, second = ({k: v for k, v in f.items() if k not in timed} for f in found)
     assert first == second
     assert [e["copies"] for e in first["errors"]] == [1, 16, QUADRATURE]
-    assert first["error"] == headline_of(first["errors"], WORLDS["small-dipole"], CONTESTANTS["learned"])["mae"]
+    assert first["error"] == headline_of(first["errors"], CONTESTANTS["learned"])["mae"] == first["errors"][1]["mae"]
+    assert first["error_name"] == "MAE per component, debye"
+    times = [minutes for minutes, _ in found[0]["curve"]]
+    assert times == sorted(times)
+    assert 0 < times[0] < times[-1] == found[0]["train_minutes"] < found[0]["cpu_minutes"]
     split = load_split(tmp_path / "a" / "data" / "xtb9-12-all-60-1.npz", open_data(str(tmp_path / "a/data/xtb9-12")).id)
     assert first["errors"][0]["n"] == len(split.test) == 60
     augmented, card = load_model(tmp_path / "a" / "models" / job.name)

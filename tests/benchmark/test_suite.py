@@ -96,6 +96,8 @@ def test_a_run_that_fails_costs_itself_and_is_tried_again(pretended, tmp_path, m
         end = run_suite("quick", tmp_path, jobs=2)
     assert (end.done, end.failed) == (23, 1)
     assert "small-gap, none, split 0: RuntimeError: no luck" in (tmp_path / TEXT).read_text()
+    assert run_suite("quick", tmp_path, jobs=2, only=["small-field"]).failed == 1
+    assert "no luck" in (tmp_path / TEXT).read_text()  # whatever else was done since
     assert run_suite("quick", tmp_path, jobs=2).done == 24
     assert "no luck" not in (tmp_path / TEXT).read_text()
 
@@ -108,6 +110,9 @@ def test_records_that_no_report_holds_yet_count(pretended, tmp_path):
     record.write_text(json.dumps(made_up(*FIRST, 0.5, steps=steps)))
     assert run_suite("quick", tmp_path, jobs=2).done == 24
     assert len(pretended) == 23
+    record.write_text(json.dumps(made_up(*FIRST, 0.25, steps=steps)))  # done again
+    run_suite("quick", tmp_path, jobs=2)
+    assert json.loads((tmp_path / RESULTS).read_text())["runs"][0]["error"] == 0.25
 
 
 def test_runs_of_other_numbers_of_steps_are_not_mixed(pretended, tmp_path):
