@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from molaugerino.benchmark.contestants import CONTESTANTS
 from molaugerino.benchmark.tables import Run, Runs
@@ -56,8 +57,19 @@ def as_svg(figure: Figure) -> str:
 
 
 def style(name: str) -> dict[str, Any]:
-    k = list(CONTESTANTS).index(name)
-    return {"color": COLOURS[k % len(COLOURS)], "linestyle": "-" if k < len(COLOURS) else "--"}
+    """Of a contestant, the same in all pictures, no two alike."""
+    again, k = divmod(list(CONTESTANTS).index(name), len(COLOURS))
+    return {"color": COLOURS[k], "linestyle": ("-", "--")[again], "marker": ("o", "^")[again]}
+
+
+def in_decades(axes: Axes, which: str) -> None:
+    """Logarithmic scales with their numbers written out, x, y or xy."""
+    for name in which:
+        axes.set(**{f"{name}scale": "log"})
+        axis = axes.xaxis if name == "x" else axes.yaxis
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def panels(
@@ -98,9 +110,9 @@ def curves(runs: Sequence[Run]) -> Figure | None:
             if lines:
                 times = np.mean([line[:, 0] for line in lines if len(line) == len(lines[0])], axis=0)
                 values = np.mean([line[:, 1] for line in lines if len(line) == len(lines[0])], axis=0)
-                axes.plot(times, values, label=name, marker=".", **style(name))
+                axes.plot(times, values, label=name, markersize=3, **style(name))
         if not WORLDS[world].of_images:
-            axes.set_yscale("log")
+            in_decades(axes, "y")
 
     def label(world: str) -> str:
         unit = next(r["unit"] for r in runs if r["world"] == world)
@@ -119,8 +131,8 @@ def sizes(runs: Sequence[Run]) -> Figure | None:
             if points:
                 x, y = [n for n, _ in points], [statistics.fmean(e) for _, e in points]
                 bars = [statistics.stdev(e) if len(e) > 1 else 0.0 for _, e in points]
-                axes.errorbar(x, y, bars, label=name, marker="o", **style(name))
-        axes.set(xscale="log", yscale="log")
+                axes.errorbar(x, y, bars, label=name, **style(name))
+        in_decades(axes, "xy")
 
     return panels(["gap"] if sized else [], draw, "training molecules", lambda _: "test MAE, eV")
 
@@ -137,7 +149,7 @@ def laws(runs: Sequence[Run]) -> Figure | None:
         for name, own in by_contestant(learned, world).items():
             x = [left(r) for r in own]
             y = [np.degrees(r["law"]["mean_tilt_rad"]) for r in own]
-            axes.plot(x, y, label=name, marker="o", **(style(name) | {"linestyle": ""}))
+            axes.plot(x, y, label=name, **(style(name) | {"linestyle": ""}))
         right = 90.0 if WORLDS[world].symmetry == "rotations" else 0.0
         axes.plot(0, right, marker="*", markersize=16, color="none", markeredgecolor="black")
         axes.set(ylim=(-5, 95))
@@ -153,8 +165,8 @@ def costs(runs: Sequence[Run]) -> Figure | None:
         for name, own in by_contestant(timed, world).items():
             used = "16" if CONTESTANTS[name].averaged else "1"
             ms = statistics.median(r["predict_ms"][used] for r in own)
-            axes.plot(ms, statistics.fmean(r["error"] for r in own), label=name, marker="o", **style(name))
-        axes.set(xscale="log", yscale="log")
+            axes.plot(ms, statistics.fmean(r["error"] for r in own), label=name, **style(name))
+        in_decades(axes, "xy")
 
     def label(world: str) -> str:
         return f"test MAE, {next(r['unit'] for r in timed if r['world'] == world)}"

@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 
 import pytest
 
+from molaugerino.benchmark.contestants import CONTESTANTS
+from molaugerino.benchmark.pictures import style
 from molaugerino.benchmark.report import PAGE, TEXT, answers, claims, minutes_taken, write_report
 from molaugerino.benchmark.scores import QUADRATURE
 from molaugerino.benchmark.tables import Runs, tables
@@ -167,6 +169,12 @@ def test_what_is_broken_weighs_on_no_comparison(two_splits):
     shown = next(t for t in tables(content(*faulty.runs)) if t.title == WORLD)
     assert shown.rows[-1][0] == "broken"
     assert shown.rows[-1][2] == ""
+
+
+def test_no_two_contestants_look_alike_in_pictures():
+    styles = {(s["color"], s["linestyle"], s["marker"]) for s in map(style, CONTESTANTS)}
+    assert len(styles) == len(CONTESTANTS)
+    assert len({(color, marker) for color, _, marker in styles}) == len(CONTESTANTS)  # of pictures without lines
 
 
 def test_minutes_that_were_taken_are_said(two_splits):
