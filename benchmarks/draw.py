@@ -42,7 +42,7 @@ from tables.molecules import (
     worlds_table,
 )
 
-from molaugerino.benchmark.report import answers, claims, write_report
+from molaugerino.benchmark.report import answers, claims, opening, write_report
 from molaugerino.benchmark.tables import Runs, overview
 
 PRETRAINED = RESULTS.parent.parent / "data" / "pretrained"
@@ -74,7 +74,7 @@ def suite_block(content: dict[str, Any]) -> str:
     """The benchmark's own report, drawn again, and what the README shows of it."""
     write_report(content, SUITE)
     runs = Runs(content["runs"])
-    said = [*answers(runs), "\n".join(f"- {line}" for line in claims(runs)), overview(runs).body()]
+    said = [*opening(content), *answers(runs), "\n".join(f"- {line}" for line in claims(runs)), overview(runs).body()]
     shown = [name for name in ("laws", "data") if (SUITE / f"{name}.svg").exists()]
     return "\n\n".join([*said, *(f"![{name}](benchmarks/results/{SUITE.name}/{name}.svg)" for name in shown)])
 
