@@ -5,9 +5,10 @@
 Processor seconds of one core, from a short run of every contestant on every set of molecules and image task that a
 suite has it on: the mean of 400 steps, twice all that happens now and then, after 200 that are not counted, and without
 validation. A law judged by evidence is left alone until the network has learned something, and costs more from then on:
-there it is the mean of 2,000 steps from the first, about as many as a suite takes. As many runs go on at once as a suite would have, since they share what is beside the cores. Numbers of
-steps of the suites come from this file; what it holds is kept, or with --again measured anew. Ratios between
-contestants are what counts, so measure all of them in one go, on a machine that does nothing else.
+there it is the mean of 2,000 steps from the first, about as many as a suite takes. As many runs go on at once as a
+suite would have, since they share what is beside the cores. Numbers of steps of the suites come from this file; what it
+holds is kept, or with --again measured anew. Ratios between contestants are what counts, so measure all of them in one
+go, on a machine that does nothing else.
 """
 
 from __future__ import annotations
