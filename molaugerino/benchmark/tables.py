@@ -157,7 +157,7 @@ def overview(runs: Runs) -> Table:
         cells = []
         for name in names:
             own = [r["error"] for r in runs.of(world, name)]
-            letters = places[name].letters if name in places else "?"
+            letters = places[name].letters if name in places else "" if CONTESTANTS[name].change else "?"
             cells.append(f"{statistics.fmean(own):.3g} {letters}".strip() if own else "")
         rows.append([f"{world}, {first['unit'] or 'share wrong'}", str(most), *cells])
     note = (
