@@ -81,14 +81,12 @@ class Runs:
         """Of two contestants' errors, over the splits that both have done: those that they are ranked by, or of the
         same frames, averaged in another way."""
 
-        def errors(name: str) -> dict[int, float]:
-            found = {r["split"]: (r["error"], r["errors"][-1]["frames"], r["errors"]) for r in self.of(world, name)}
-            if copies is None:
-                return {split: error for split, (error, _, _) in found.items()}
-            cells = ((s, e) for s, (_, last, every) in found.items() for e in every if e["frames"] == last)
-            return {split: e["mae"] for split, e in cells if e["copies"] == copies}
+        def error(run: Run) -> float:
+            wanted = (run["errors"][-1]["frames"], copies)
+            found = (e["mae"] for e in run["errors"] if (e["frames"], e["copies"]) == wanted)
+            return float(run["error"] if copies is None else next(found))
 
-        a, b = errors(contestant), errors(other)
+        a, b = ({r["split"]: error(r) for r in self.of(world, name)} for name in (contestant, other))
         both = sorted(a.keys() & b.keys())
         return ratio([a[s] for s in both], [b[s] for s in both]) if both else None
 

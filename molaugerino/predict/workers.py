@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 A = TypeVar("A")
 B = TypeVar("B")
 End = Literal["timeout", "crashed"]
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # each; read when their libraries are loaded
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # each; read by libraries not loaded yet
 AHEAD = 200  # chunks per process that are handed out before results are asked for: work while one item hangs
 
 
