@@ -24,9 +24,13 @@ PAGE, TEXT = "report.html", "report.md"
 def answers(runs: Runs) -> list[str]:
     """When does learned match fixed, when does it win, when does it lose: a sentence each."""
     sorts: dict[str, list[str]] = {"matches": [], "beats": [], "loses to": [], "cannot be told from": [], "": []}
+    unlearnt = []
     for world in runs.worlds:
         beside = runs.ratio(world, "learned", "fixed")
         if beside is None:
+            continue
+        if all(unlearned(runs, world, name) for name in ("learned", "fixed")):
+            unlearnt.append(world)
             continue
         if beside.splits < 2:
             sort = ""
@@ -40,13 +44,24 @@ def answers(runs: Runs) -> list[str]:
     said = [f"Learned {sort} fixed in {'; '.join(found)}." for sort, found in sorts.items() if sort and found]
     if sorts[""]:
         said.append(f"The splits are too few to tell in {'; '.join(sorts[''])}.")
-    if said:
+    for world in unlearnt:
+        tried = runs.contestants(world)
+        able = [name for name in tried if not unlearned(runs, world, name)]
+        others = f"but {', '.join(able)} did" if able else f"nor did any of {', '.join(tried)}"
+        said.append(f"Neither of them learned anything in {world} that the mean label does not say, {others}.")
+    if any(sorts.values()):
         said.append(
             "Numbers are the error of learned over that of fixed, paired over splits, with 95 % intervals, one by one, "
             f"of Student's t. They match where the interval lies within a factor of {SYMMETRIC}; else learned beats or "
             "loses where it lies on one side of 1. Each is averaged over 16 elements of its own law."
         )
     return said
+
+
+def unlearned(runs: Runs, world: str, name: str) -> bool:
+    """Whether a contestant's error is that of predicting the mean label, within the factor of a match."""
+    known = [r["error"] / r["mean_predictor"] for r in runs.of(world, name) if r.get("mean_predictor")]
+    return bool(known) and statistics.fmean(known) * SYMMETRIC > 1
 
 
 def kept_to(beside: Ratio, limit: float) -> str:

@@ -130,6 +130,17 @@ def test_a_difference_is_called_one(error, said):
     assert kept.endswith("times who is told the true subgroup, not within 1.2")
 
 
+@pytest.mark.parametrize(("able", "others"), [(0.5, "but equivariant did"), (1.99, "nor did any of fixed, learned, e")])
+def test_a_world_that_nobody_learned_is_no_match(able, others):
+    """The mean label errs by 2."""
+    blind = {"fixed": 1.98, "learned": 1.981, "equivariant": able}
+    runs = [run(WORLD, c, s, e) for c, e in blind.items() for s in (0, 1)]
+    [said] = answers(Runs(runs))
+    assert said.startswith(f"Neither of them learned anything in {WORLD} that the mean label does not say, {others}")
+    one_did = [r if r["contestant"] == "fixed" else run(WORLD, "learned", r["split"], 1.5) for r in runs[:4]]
+    assert answers(Runs(one_did))[0].startswith("Learned beats fixed")
+
+
 def test_an_interval_that_does_not_decide_is_said_not_to(two_splits):
     kept = [r for r in two_splits["runs"] if r["contestant"] != "learned"]
     far = [*kept, run(WORLD, "learned", 0, 0.8), run(WORLD, "learned", 1, 1.3)]
