@@ -91,7 +91,7 @@ _ALL = (
         exact=True,
     ),
     Contestant("canonical", "one frame that is learned", {"model": "canonical", "augment": "none"}, exact=True),
-    Contestant("consistency", "a second loss for turned copies", FREE | {"augment": "none", "consistency": 1.0}),
+    Contestant("consistency", "a second loss for turned copies", FREE | {"augment": "none", "consistency": 0.1}),
     Contestant(
         "invariant",
         "a network of distances",

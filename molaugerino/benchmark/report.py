@@ -77,6 +77,8 @@ def claims(runs: Runs) -> list[str]:
     """What learned is to keep to, and whether it does."""
     said = []
     for world in runs.worlds:
+        if unlearned(runs, world, "learned"):
+            continue
         beside = runs.ratio(world, "learned", "fixed", QUADRATURE)
         if WORLDS[world].symmetry == "rotations" and not WORLDS[world].of_images and beside is not None:
             said.append(

@@ -136,6 +136,7 @@ def test_a_world_that_nobody_learned_is_no_match(able, others):
     blind = {"fixed": 1.98, "learned": 1.981, "equivariant": able}
     runs = [run(WORLD, c, s, e) for c, e in blind.items() for s in (0, 1)]
     [said] = answers(Runs(runs))
+    assert not claims(Runs(runs))
     assert said.startswith(f"Neither of them learned anything in {WORLD} that the mean label does not say, {others}")
     one_did = [r if r["contestant"] == "fixed" else run(WORLD, "learned", r["split"], 1.5) for r in runs[:4]]
     assert answers(Runs(one_did))[0].startswith("Learned beats fixed")
