@@ -29,7 +29,7 @@ def answers(runs: Runs) -> list[str]:
         beside = runs.ratio(world, "learned", "fixed")
         if beside is None:
             continue
-        if all(unlearned(runs, world, name) for name in ("learned", "fixed")):
+        if unlearned(runs, world, "learned", "fixed"):
             unlearnt.append(world)
             continue
         if beside.splits < 2:
@@ -58,10 +58,10 @@ def answers(runs: Runs) -> list[str]:
     return said
 
 
-def unlearned(runs: Runs, world: str, name: str) -> bool:
-    """Whether a contestant's error is that of predicting the mean label, within the factor of a match."""
-    known = [r["error"] / r["mean_predictor"] for r in runs.of(world, name) if r.get("mean_predictor")]
-    return bool(known) and statistics.fmean(known) * SYMMETRIC > 1
+def unlearned(runs: Runs, world: str, *names: str) -> bool:
+    """Whether the errors of all of these are that of predicting the mean label, within the factor of a match."""
+    known = [[r["error"] / r["mean_predictor"] for r in runs.of(world, n) if r.get("mean_predictor")] for n in names]
+    return all(shares and statistics.fmean(shares) * SYMMETRIC > 1 for shares in known)
 
 
 def kept_to(beside: Ratio, limit: float) -> str:
@@ -77,7 +77,7 @@ def claims(runs: Runs) -> list[str]:
     """What learned is to keep to, and whether it does."""
     said = []
     for world in runs.worlds:
-        if unlearned(runs, world, "learned"):
+        if unlearned(runs, world, "learned", "fixed"):
             continue
         beside = runs.ratio(world, "learned", "fixed", QUADRATURE)
         if WORLDS[world].symmetry == "rotations" and not WORLDS[world].of_images and beside is not None:
