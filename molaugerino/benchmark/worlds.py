@@ -155,7 +155,7 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
                 "field": ((*_EVERY, "told"), 5),
                 "energy": ((*_FEW, "invariant"), 3),
                 "slab": ((*_FEW, "relaxed"), 3),
-                "pseudoscalar": ((*_FEW, "relaxed"), 3),
+                "pseudoscalar": ((*_FEW, "relaxed", "frame-averaging", "canonical"), 3),
                 "principal": ((*_FEW, "frame-averaging"), 3),
                 **{f"gap-{n}": (_FEW, 3) for n in (300, 1000, 3000, 10_000)},
                 "field-stored": ((*_FEW, "invariant"), 3),
