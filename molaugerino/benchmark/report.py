@@ -80,7 +80,7 @@ def claims(runs: Runs) -> list[str]:
         if unlearned(runs, world, "learned", "fixed"):
             continue
         beside = runs.ratio(world, "learned", "fixed", QUADRATURE)
-        if WORLDS[world].symmetry == "rotations" and not WORLDS[world].of_images and beside is not None:
+        if WORLDS[world].symmetry == "rotations" and beside is not None:
             said.append(
                 f"{world}: both averaged by quadrature, learned is {beside} times fixed, {kept_to(beside, SYMMETRIC)}"
             )

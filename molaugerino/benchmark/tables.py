@@ -79,14 +79,15 @@ class Runs:
 
     def ratio(self, world: str, contestant: str, other: str, copies: str | None = None) -> Ratio | None:
         """Of two contestants' errors, over the splits that both have done: those that they are ranked by, or of the
-        same frames, averaged in another way."""
+        same frames, averaged in another way; None where there are none."""
 
-        def error(run: Run) -> float:
+        def error(run: Run) -> float | None:
             wanted = (run["errors"][-1]["frames"], copies)
-            found = (e["mae"] for e in run["errors"] if (e["frames"], e["copies"]) == wanted)
-            return float(run["error"] if copies is None else next(found))
+            found = (float(e["mae"]) for e in run["errors"] if (e["frames"], e["copies"]) == wanted)
+            return float(run["error"]) if copies is None else next(found, None)
 
-        a, b = ({r["split"]: error(r) for r in self.of(world, name)} for name in (contestant, other))
+        found = ({r["split"]: error(r) for r in self.of(world, name)} for name in (contestant, other))
+        a, b = ({split: e for split, e in errors.items() if e is not None} for errors in found)
         both = sorted(a.keys() & b.keys())
         return ratio([a[s] for s in both], [b[s] for s in both]) if both else None
 
