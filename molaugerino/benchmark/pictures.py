@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from molaugerino.benchmark.worlds import WORLDS
 COLUMNS, SIDE = 3, 3.4  # panels in a row, inches
 COLOURS = ("#000000", "#d55e00", "#0072b2", "#56b4e9", "#cc79a7", "#009e73", "#e69f00", "#999933", "#882255", "#44aa99")
 SIZED = "gap-"
+HAAR = math.pi / 2 + 2 / math.pi  # mean angle of uniform rotations
 
 
 class Picture(NamedTuple):
@@ -38,7 +40,11 @@ def pictures(content: Mapping[str, Any]) -> dict[str, Picture]:
             "Validation error of one pass, in the frames of training, against processor minutes; means over splits.",
         ),
         "data": (sizes, "Test error against the number of training molecules."),
-        "laws": (laws, "Learned laws against what is right: nats that are left to it, a point per split."),
+        "laws": (
+            laws,
+            "Learned laws against what is right, the star, a point per split: the distance of their turns to uniform "
+            "ones, and how far they turn molecules, or tilt the axis of a world that has one.",
+        ),
         "cost": (
             costs,
             "Test error against the time that a prediction takes, of 16 passes where it is averaged over a law.",
@@ -73,7 +79,10 @@ def in_decades(axes: Axes, which: str) -> None:
 
 
 def panels(
-    names: Sequence[str], draw: Callable[[Axes, str], None], label_x: str, label_y: Callable[[str], str]
+    names: Sequence[str],
+    draw: Callable[[Axes, str], None],
+    label_x: Callable[[str], str],
+    label_y: Callable[[str], str],
 ) -> Figure | None:
     """A panel for each name, one legend for all."""
     if not names:
@@ -85,7 +94,7 @@ def panels(
     shown: dict[str, Any] = {}
     for place, name in zip(axes, names, strict=False):
         draw(place, name)
-        place.set(title=name, xlabel=label_x, ylabel=label_y(name))
+        place.set(title=name, xlabel=label_x(name), ylabel=label_y(name))
         handles, labels = place.get_legend_handles_labels()
         shown |= dict(zip(labels, handles, strict=True))
     for place in axes[len(names) :]:
@@ -106,10 +115,10 @@ def curves(runs: Sequence[Run]) -> Figure | None:
 
     def draw(axes: Axes, world: str) -> None:
         for name, own in by_contestant(runs, world).items():
-            lines = [np.array(r["curve"]) for r in own if len(r["curve"]) > 1]
+            lines = [np.array(r["curve"]).T for r in own if len(r["curve"]) > 1]
             if lines:
-                times = np.mean([line[:, 0] for line in lines if len(line) == len(lines[0])], axis=0)
-                values = np.mean([line[:, 1] for line in lines if len(line) == len(lines[0])], axis=0)
+                times = np.linspace(max(t[0] for t, _ in lines), min(t[-1] for t, _ in lines), len(lines[0][0]))
+                values = np.mean([np.interp(times, t, v) for t, v in lines], axis=0)
                 axes.plot(times, values, label=name, markersize=3, **style(name))
         if not WORLDS[world].of_images:
             in_decades(axes, "y")
@@ -118,7 +127,7 @@ def curves(runs: Sequence[Run]) -> Figure | None:
         unit = next(r["unit"] for r in runs if r["world"] == world)
         return "accuracy" if WORLDS[world].of_images else f"MAE, {unit}"
 
-    return panels(names, draw, "processor minutes", label)
+    return panels(names, draw, lambda _: "processor minutes", label)
 
 
 def sizes(runs: Sequence[Run]) -> Figure | None:
@@ -134,28 +143,30 @@ def sizes(runs: Sequence[Run]) -> Figure | None:
                 axes.errorbar(x, y, bars, label=name, **style(name))
         in_decades(axes, "xy")
 
-    return panels(["gap"] if sized else [], draw, "training molecules", lambda _: "test MAE, eV")
+    return panels(["gap"] if sized else [], draw, lambda _: "training molecules", lambda _: "test MAE, eV")
 
 
 def laws(runs: Sequence[Run]) -> Figure | None:
     learned = [r for r in runs if r["law"] is not None and not WORLDS[r["world"]].of_images]
     names = [w for w in Runs(learned).worlds if WORLDS[w].symmetry != "unknown"]
 
-    def left(run: Run) -> float:
-        law = run["law"]
-        return float(law["nats"] if WORLDS[run["world"]].symmetry == "rotations" else law["spin_nats"])
+    def about(world: str) -> bool:
+        return WORLDS[world].symmetry == "axis"
 
     def draw(axes: Axes, world: str) -> None:
+        far, turned = ("spin_nats", "mean_tilt_rad") if about(world) else ("nats", "mean_rotation_rad")
+        right, most = 0.0 if about(world) else HAAR, 1.0
         for name, own in by_contestant(learned, world).items():
-            x = [left(r) for r in own]
-            y = [np.degrees(r["law"]["mean_tilt_rad"]) for r in own]
-            axes.plot(x, y, label=name, **(style(name) | {"linestyle": ""}))
-        right = 90.0 if WORLDS[world].symmetry == "rotations" else 0.0
-        axes.plot(0, right, marker="*", markersize=16, color="none", markeredgecolor="black")
-        axes.set(ylim=(-5, 95))
-        axes.set_xlim(left=-0.1)
+            x = [r["law"][far] for r in own]
+            axes.plot(x, np.degrees([r["law"][turned] for r in own]), label=name, **(style(name) | {"linestyle": ""}))
+            most = max(most, *x)
+        axes.plot(0, np.degrees(right), marker="*", markersize=16, color="none", markeredgecolor="black")
+        axes.set(ylim=(-8, 140), xlim=(-0.08 * most, 1.08 * most))
 
-    return panels(names, draw, "nats that are left (star: what is right)", lambda _: "mean tilt of the axis, degree")
+    def far_from(world: str) -> str:
+        return "nats to all turns about the axis" if about(world) else "nats to all rotations"
+
+    return panels(names, draw, far_from, lambda w: f"mean {'tilt of the axis' if about(w) else 'rotation'}, degree")
 
 
 def costs(runs: Sequence[Run]) -> Figure | None:
@@ -171,4 +182,4 @@ def costs(runs: Sequence[Run]) -> Figure | None:
     def label(world: str) -> str:
         return f"test MAE, {next(r['unit'] for r in timed if r['world'] == world)}"
 
-    return panels(Runs(timed).worlds, draw, "ms per molecule", label)
+    return panels(Runs(timed).worlds, draw, lambda _: "ms per molecule", label)

@@ -45,15 +45,16 @@ def answers(runs: Runs) -> list[str]:
     if sorts[""]:
         said.append(f"The splits are too few to tell in {'; '.join(sorts[''])}.")
     for world in unlearnt:
-        tried = runs.contestants(world)
-        able = [name for name in tried if not unlearned(runs, world, name)]
-        others = f"but {', '.join(able)} did" if able else f"nor did any of {', '.join(tried)}"
-        said.append(f"Neither of them learned anything in {world} that the mean label does not say, {others}.")
+        others = [name for name in runs.contestants(world) if name not in ("learned", "fixed")]
+        able = [name for name in others if not unlearned(runs, world, name)]
+        rest = f", but {', '.join(able)} did" if able else f", nor did {', '.join(others)}" if others else ""
+        said.append(f"Neither learned nor fixed learned anything of {world} beyond the mean label{rest}.")
     if any(sorts.values()):
         said.append(
             "Numbers are the error of learned over that of fixed, paired over splits, with 95 % intervals, one by one, "
             f"of Student's t. They match where the interval lies within a factor of {SYMMETRIC}; else learned beats or "
-            "loses where it lies on one side of 1. Each is averaged over 16 elements of its own law."
+            "loses where it lies on one side of 1. Each is averaged over 16 elements of its own law. Splits share "
+            "molecules, so that for molecules of another set the intervals are somewhat too narrow."
         )
     return said
 
@@ -96,12 +97,17 @@ def opening(content: Mapping[str, Any]) -> list[str]:
     efforts = {name: WORLDS[name].effort for name in suite.plan if WORLDS[name].effort != 1}
     longer = "".join(f", {effort:g} times as long in {name}" for name, effort in efforts.items())
     own = sum(not CONTESTANTS[run["contestant"]].foreign for run in content["runs"])
+    commits = {run["commit"] or run["version"] for run in content["runs"]}
+    of = f" Runs are of {len(commits)} commits, named under Every run." if len(commits) > 1 else ""
     said = [
         f"Suite {content['suite']}: {own} of {content['planned']} runs are done. Every contestant trains for "
         f"{suite.minutes:g} minutes of one processor core{longer}, counted in steps that were measured once, so that "
         "a seed gives the same figures again; widths are chosen for about equal numbers of parameters. Absolute errors "
-        "are minimised, but by evidence and relaxed, whose likelihood is that of squared ones.",
-        f"{content['command']}; molaugerino {content['version']}, torch {content['torch']}, {content['machine']}.",
+        "are minimised, but by evidence and relaxed, whose likelihood is that of squared ones. Learned and conditional "
+        "keep a tenth of the training molecules, at most 1,000, to judge their law by, and train on the others; an "
+        "update of a law costs them steps, too. Both count in every comparison with them. For this benchmark "
+        "only the weight of consistency was tuned, by validation errors of one split.",
+        f"{content['command']}; molaugerino {content['version']}, torch {content['torch']}, {content['machine']}.{of}",
     ]
     if content["absent"]:
         said.append(f"Left out, since their files were not found (--data): {', '.join(content['absent'])}.")

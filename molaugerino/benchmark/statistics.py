@@ -6,7 +6,7 @@ import math
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from itertools import combinations
 
 import numpy as np
 from scipy import stats
@@ -16,65 +16,51 @@ LEVEL = 0.05  # of all comparisons of a world together
 
 @dataclass(frozen=True)
 class Place:
-    """Where a contestant stands in a world.
+    """A contestant of a world, among others in the order of their errors.
 
     Attributes:
         name: of the contestant.
-        mean: geometric mean of its errors over the splits.
-        rank: 1 for the lowest mean.
         letters: contestants that share one cannot be told apart; empty where there are too few splits to tell.
     """
 
     name: str
-    mean: float
-    rank: int
     letters: str
 
 
 def ranking(errors: Mapping[str, Sequence[float]], level: float = LEVEL) -> list[Place]:
-    """Contestants by their error, with letters of Tukey's honestly significant difference, splits as blocks.
+    """Contestants by their error, with letters from t tests of every pair, paired over splits, in Holm's order.
 
-        log error_ij = contestant_i + split_j + noise,   HSD = q(1 - level; k, (k - 1)(n - 1)) sqrt(MS / n)
+        p_ij of log error_i - log error_j;   the m-th smallest of them counts while p <= level / (pairs - m + 1)
 
-    with k contestants, n splits, q the studentised range and MS the mean square of the noise. Means nearer than HSD get
-    a common letter. The level is that of all pairs together.
+    The level is that of all pairs together. Every pair has a variance of its own: with one for all, as in Tukey's range
+    test, an erratic contestant blurs the others and seems to differ itself.
 
     Args:
         errors: of every contestant, above 0, one per split, in the same order.
         level: at which a difference counts.
 
-    Source: J. W. Tukey (1949); the letters after H.-P. Piepho, J. Comput. Graph. Stat. 13, 456 (2004).
+    Source: S. Holm, Scand. J. Stat. 6, 65 (1979); letters by insertion and absorption, H.-P. Piepho, J. Comput. Graph.
+    Stat. 13, 456 (2004).
     """
-    if not errors:
-        return []
-    names = sorted(errors, key=lambda name: float(np.mean(np.log(errors[name]))))
-    table = np.log(np.array([errors[name] for name in names], dtype=np.float64))
-    k, means = len(table), table.mean(1)
-    reach = _reach(table, level)
-    letters = [""] * k
-    if reach is not None:
-        groups = [(i, int(np.flatnonzero(means - means[i] <= reach)[-1])) for i in range(k)]
-        widest = [g for i, g in enumerate(groups) if i == 0 or g[1] > groups[i - 1][1]]
-        for letter, (first, last) in zip(string.ascii_lowercase, widest, strict=False):
-            for i in range(first, last + 1):
-                letters[i] += letter
-    return [Place(name, math.exp(m), i + 1, letters[i]) for i, (name, m) in enumerate(zip(names, means, strict=True))]
+    logs = {name: np.log(np.asarray(own, dtype=np.float64)) for name, own in errors.items()}
+    names = sorted(logs, key=lambda name: float(logs[name].mean()))
+    if len(names) < 2 or len(logs[names[0]]) < 2:
+        return [Place(name, "") for name in names]
+    tests = sorted((_paired(logs[a] - logs[b]), a, b) for a, b in combinations(names, 2))
+    groups = [set(names)]
+    for m, (p, a, b) in enumerate(tests):
+        if not p <= level / (len(tests) - m):
+            break
+        groups = [part for g in groups for part in ([g - {a}, g - {b}] if {a, b} <= g else [g])]
+        groups = [g for k, g in enumerate(groups) if not any(g < other for other in groups) and g not in groups[:k]]
+    groups.sort(key=lambda g: [name not in g for name in names])
+    return [Place(n, "".join(x for x, g in zip(string.ascii_letters, groups, strict=False) if n in g)) for n in names]
 
 
-def _reach(table: np.ndarray, level: float) -> float | None:
-    """The honestly significant difference of rows of a table, None where nothing is left to estimate noise from."""
-    k, n = table.shape
-    if k < 2 or n < 2:
-        return None
-    noise = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
-    freedom = (k - 1) * (n - 1)
-    square = float(np.square(noise).sum()) / freedom
-    return _quantile(level, k, freedom) * math.sqrt(square / n)
-
-
-@lru_cache
-def _quantile(level: float, k: int, freedom: int) -> float:
-    return float(stats.studentized_range.ppf(1 - level, k, freedom))  # takes a tenth of a second
+def _paired(difference: np.ndarray) -> float:
+    """The p-value of the paired t test; of differences that are all the same, 0, or 1 where they are none."""
+    mean, error = abs(float(difference.mean())), float(stats.sem(difference))
+    return 2 * float(stats.t.sf(mean / error, len(difference) - 1)) if error else float(mean == 0)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from molaugerino.benchmark.contestants import CONTESTANTS
 from molaugerino.benchmark.report import write_report
 from molaugerino.benchmark.runs import Job, do, provenance, steps_of
 from molaugerino.benchmark.sets import located, prepare
@@ -79,10 +80,12 @@ def run_suite(
         if not WORLDS[job.world].of_images:
             prepare(WORLDS[job.world], job.split, suite.tested, folders, out / "data")
     total, begun, ended = len(state.done) + len(pending), time.monotonic(), 0
+    efforts = [WORLDS[job.world].effort for job in pending]
     state.write()
 
     def progress() -> Progress:
-        left = None if not ended else (time.monotonic() - begun) / ended * (len(pending) - ended) / 60
+        spent = (time.monotonic() - begun) / 60
+        left = spent / sum(efforts[:ended]) * sum(efforts[ended:]) if ended else None
         return Progress(len(state.done), total, len(state.failed), left)
 
     with Workers(jobs, chunk=1) as workers:
@@ -138,9 +141,11 @@ class State:
             content = _read(path)
             if content.get("suite") != suite or not isinstance(content.get("runs"), list):
                 raise UserError(f"{out} holds the suite {content.get('suite')}, not {suite}; choose another --out")
+            for run in (*content["runs"], *content.get("failed", ())):
+                _check(run, path)
         state = cls(out, content)
         for record in sorted((out / "runs").glob("*.json")):
-            run = _read(record)
+            run = _check(_read(record), record)
             state.done[key_of(run)] = run  # done later than results.json was written, or done again
             state.failed.pop(key_of(run), None)
         absent = [world for world in missing if not any(key[0] == world for key in state.done)]
@@ -182,6 +187,17 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UserError(f"{path} is no result of this benchmark; choose another --out")
     return found
+
+
+def _check(run: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A run of a contestant and a world that there are."""
+    world, contestant, split = (run.get(key) for key in ("world", "contestant", "split"))
+    if world not in WORLDS or contestant not in CONTESTANTS or not isinstance(split, int):
+        raise UserError(
+            f"{path} holds a run of {world}/{contestant}, split {split}, which this version does not have; "
+            "choose another --out"
+        )
+    return run
 
 
 def shown(argument: str) -> str:

@@ -16,6 +16,26 @@ from molaugerino.benchmark.worlds import WORLDS
 
 Run = dict[str, Any]
 RIGHT = {"rotations": "all rotations", "axis": "turns about the axis", "unknown": "not known"}
+APART = (
+    "contestants of a world that share a letter cannot be told apart, by paired t tests of all pairs of them together, "
+    "in Holm's order, at the level 0.05"
+)
+WORDS = {
+    "split": "a division into molecules to train on, to validate on and to test on, and a seed of all else",
+    "stored, random, principal": "frames that molecules are tested in: those of the file, each turned at random, along "
+    "the principal axes",
+    "pass": "one prediction of the network; of 16 passes, their mean over 16 elements of the contestant's own law",
+    "quadrature": "the mean over the 24 rotations of a cube, or over 16 turns about the axis where a world has one",
+    "beside fixed": "error over that of fixed, geometric mean over the splits that both have done, with the 95 % "
+    "interval of Student's t of the paired logarithms",
+    "share of orientation": "of the error of one pass, what the mean over the 24 rotations takes away, in the frames "
+    "that are tested first",
+    "nats": "Kullback-Leibler divergence from a law to the uniform one, on all rotations or on all turns about the "
+    "axis; 0 where it is uniform",
+    "tilt": "mean angle between the axis of the world and where the law moves it; 90 degrees, 1.57 rad, where all "
+    "rotations are used",
+    "?": "a contestant that lacks splits that others are compared by",
+}
 
 
 @dataclass(frozen=True)
@@ -117,15 +137,19 @@ def world_table(runs: Runs, world: str) -> Table:
     copies: list[int | str] = [1, 16] if WORLDS[world].symmetry == "unknown" else [1, 16, QUADRATURE]
     cells = [(f, c) for f in frames for c in copies]
     names = [*places, *waiting]
-    first = runs.of(world, names[0])[0]
-    head = ["contestant", first["error_name"], "letters", "beside fixed", *([] if of_images else ["RMSE"])]
+    head = [
+        "contestant",
+        measured(runs.of(world, names[0])[0]),
+        "letters",
+        "beside fixed",
+        *([] if of_images else ["RMSE"]),
+    ]
     head += [f"{f}, {c if c == QUADRATURE else f'{c} pass' + 'es' * (c != 1)}" for f, c in cells]
     head += ["share of orientation", "symmetry found", "splits", "minutes to train"]
     rows = []
     for name in names:
         own = runs.of(world, name)
         beside = runs.ratio(world, name, "fixed") if name != "fixed" else None
-        found = [r["recovered"] for r in own if r["recovered"] is not None]
         shares = [r["orientation_share"] for r in own if r.get("orientation_share") is not None]
         rows.append(
             [
@@ -136,13 +160,27 @@ def world_table(runs: Runs, world: str) -> Table:
                 *([] if of_images else [spread([r["rmse"] for r in own if "rmse" in r])]),
                 *(cell(own, f, c) for f, c in cells),
                 f"{statistics.fmean(shares):.1%}" if shares else "",
-                f"{sum(found)} of {len(found)}" if found else "",
+                verdicts(own),
                 str(len(own)),
                 spread([r["train_minutes"] for r in own], 2),
             ]
         )
-    note = f"{WORLDS[world].question}. Best first; contestants that share a letter cannot be told apart."
+    note = f"{WORLDS[world].question}. Best first; {APART}."
     return Table(world, note[0].upper() + note[1:], head, rows)
+
+
+def measured(run: Run) -> str:
+    """The name of its error, with the unit."""
+    name = str(run["error_name"])
+    return f"{name.removesuffix(', 1')}, no unit" if name.endswith(", 1") else name
+
+
+def verdicts(own: Sequence[Run]) -> str:
+    """In how many runs the law is what is right, and in how many nothing could be said of it."""
+    judged = [r for r in own if r["recovered"] is not None]
+    undecided = sum(r["law"]["verdict"].startswith("undecided") for r in judged)
+    said = f"{sum(r['recovered'] for r in judged)} of {len(judged)}" if judged else ""
+    return f"{said}, {undecided} undecided" if undecided else said
 
 
 def overview(runs: Runs) -> Table:
@@ -150,19 +188,21 @@ def overview(runs: Runs) -> Table:
     names = [name for name in CONTESTANTS if any(r["contestant"] == name for r in runs.runs)]
     rows = []
     for world in runs.worlds:
-        places = {p.name: p for p in ranking(runs.errors(world))}
+        errors = runs.errors(world)
+        places = {p.name: p for p in ranking(errors)}
         first = next(r for r in runs.runs if r["world"] == world)
         most = max(len(runs.of(world, name)) for name in names)
         cells = []
         for name in names:
-            own = [r["error"] for r in runs.of(world, name)]
+            own = errors.get(name, [r["error"] for r in runs.of(world, name)])
             letters = places[name].letters if name in places else "" if CONTESTANTS[name].change else "?"
             cells.append(f"{statistics.fmean(own):.3g} {letters}".strip() if own else "")
-        rows.append([f"{world}, {first['unit'] or 'share wrong'}", str(most), *cells])
+        rows.append([f"{world}, {measured(first).removeprefix('MAE').lstrip(', ')}", str(most), *cells])
+    several = ", ".join(name for name in names if CONTESTANTS[name].averaged)
     note = (
-        "Test errors on random frames where there are any, of one pass, or averaged over 16 elements of a contestant's "
-        "own law: means over the splits, with letters of Tukey's test; of a world, contestants that share one cannot "
-        "be told apart."
+        "Mean absolute errors, on random frames where there are any; of images, the share named wrongly: means over "
+        f"the splits that all contestants of a world have done. Of one pass; of {several}, averaged over 16 elements "
+        f"of their own law, which takes them 16 times as long. {APART[0].upper()}{APART[1:]}."
     )
     return Table("All worlds", note, ["world", "splits", *names], rows)
 
@@ -174,19 +214,22 @@ def laws_table(runs: Runs) -> Table:
             laws = [r["law"] for r in runs.of(world, name) if r["law"] is not None]
             if not laws:
                 continue
-            found = [r["recovered"] for r in runs.of(world, name) if r["recovered"] is not None]
             if WORLDS[world].of_images:
                 right = f"{laws[0]['right_degree']:.0f} degree"
                 values = ["", "", "", spread([w["width_degree"] for w in laws])]
             else:
                 right = RIGHT[WORLDS[world].symmetry]
-                values = [spread([w[key] for w in laws]) for key in ("nats", "mean_tilt_rad", "spin_nats")] + [""]
-            verdict = f"{sum(found)} of {len(found)}" if found else ""
-            rows.append([world, name, right, *values, verdict])
+                keys = ("nats", "mean_tilt_rad", "spin_nats")
+                used = 1 if WORLDS[world].symmetry == "rotations" else len(keys)  # without an axis, only the nats
+                values = [spread([w[key] for w in laws]) if k < used else "" for k, key in enumerate(keys)] + [""]
+            rows.append([world, name, right, *values, verdicts(runs.of(world, name))])
     head = ["world", "contestant", "right is", "nats to all rotations", "tilt of the axis, rad", "turns about it, nats"]
     note = (
         "Within 0.2 nats of all rotations, or with the axis tilted by at most 0.15 rad on average and turns about it "
-        "within 0.2 nats of all, a law has found what is right; of images, within 5 degrees. Shifts are not judged."
+        "within 0.2 nats of all, a law has found what is right; of images, within 5 degrees. Shifts are not judged. "
+        "Undecided: the network had not learned enough for a law to be judged, which then stays where it began. Tilt "
+        "and turns of a conditional law are those over all molecules together, which may be uniform where each "
+        "molecule's are not."
     )
     return Table("Symmetry found", note, [*head, "width, degree", "found"], rows)
 
@@ -232,6 +275,7 @@ def field_table(runs: Runs) -> Table | None:
             mae, rmse = [e["mae"] for e in first], [e["rmse"] for e in first]
             theory = {key: statistics.fmean(r["field"][key] for r in own) for key in own[0]["field"]}
             blind = [math.hypot(r["field"]["term_rmse"], r["field"]["free_rmse"]) for r in own]
+            sees = statistics.fmean(rmse) < theory["term_rmse"]
             rows.append(
                 [
                     world,
@@ -242,20 +286,22 @@ def field_table(runs: Runs) -> Table | None:
                     spread(rmse),
                     f"{theory['floor_rmse']:.3g}",
                     f"{theory['term_rmse']:.3g}",
-                    spread(blind),
+                    "" if sees else spread(blind),
                     spread([r["field"]["free_mae"] for r in own]),
                 ]
             )
     if not rows:
         return None
-    head = ["world", "contestant", "MAE", "theory", "of the term", "RMSE", "theory", "of the term", "if blind"]
+    head = ["world", "contestant", "MAE", "MAE, theory", "MAE of the term", "RMSE", "RMSE, theory", "RMSE of the term"]
     note = (
         "What does not see the field is left with the label's own term: over random orientations |F| <mu> / 2 of MAE "
-        "and |F| sqrt(<mu^2> / 3) of RMSE, on the test molecules what stands under `of the term`. With it comes the "
-        "error that a network has on the label without the field: `if blind` is the root of the sum of both squares, "
-        "what RMSE is where the two know nothing of each other. One pass; in the unit of the label."
+        "and |F| sqrt(<mu^2> / 3) of RMSE, which is the theory; on the test molecules, in their frames, what stands "
+        "under `of the term`. With it comes the error that a network has against the label without its field term, in "
+        "the last column as MAE. An RMSE near `RMSE if blind`, the root of the sum of both squares, is of a network "
+        "that does not see the field; it is left out where the RMSE is below that of the term alone, so that the "
+        "network does see it. One pass; in the unit of the label."
     )
-    return Table("The floor in a field", note, [*head, "MAE without the field"], rows)
+    return Table("The floor in a field", note, [*head, "RMSE if blind", "MAE without the field"], rows)
 
 
 def checks_table(runs: Runs) -> Table:
@@ -264,16 +310,16 @@ def checks_table(runs: Runs) -> Table:
         who = [r["world"], r["contestant"], str(r["split"])]
         rows += [[*who, name, f"{r['checks'][name]:.2g}"] for name in failed(r["checks"])]
         if r.get("mean_predictor") is not None and r["error"] > r["mean_predictor"]:
-            rows.append([*who, "worse than the mean", f"{r['error'] / r['mean_predictor']:.3g}"])
+            rows.append([*who, "worse than the mean", f"{r['error'] / r['mean_predictor']:.4g}"])
     done = sum(len(r["checks"]) for r in runs.runs)
     note = (
         f"{done} checks of what must hold whatever was learned: a function that is known to turn along must come out "
-        "of the contestant's average as it is; a network that respects rotations must; and an error is to be below "
-        "that of the mean label, or of sums over the elements where it grows with the molecule, which is all that a "
-        "network of scalars and vectors has to say of a pseudoscalar. "
-        "Those that do not hold:"
+        "of the contestant's average as it is (turned_back), and the answer to a turned molecule must be the answer, "
+        "turned, where a network respects rotations (exact). And of every run of molecules, whether its error is below "
+        "that of the mean label, or of sums over the elements where it grows with the molecule. Broken is so on "
+        "purpose, and is to be found here. Those that do not hold:"
     )
-    return Table("Checks", note, ["world", "contestant", "split", "check", "relative error"], rows)
+    return Table("Checks", note, ["world", "contestant", "split", "check", "relative error, or error over that"], rows)
 
 
 def runs_table(runs: Runs) -> Table:
@@ -298,6 +344,7 @@ def tables(content: Mapping[str, Any]) -> list[Table]:
     runs = Runs(content["runs"])
     if not runs.runs:
         return []
-    found = [overview(runs), *(world_table(runs, world) for world in runs.worlds)]
+    words = Table("Words", "What tables and pictures call what.", ["word", "what it means"], list(WORDS.items()))
+    found = [overview(runs), words, *(world_table(runs, world) for world in runs.worlds)]
     found += [laws_table(runs), cost_table(runs), *filter(None, [field_table(runs)]), checks_table(runs)]
     return [*found, runs_table(runs)]

@@ -85,7 +85,12 @@ _ALL = (
     World("dipole", f"the label turns along; {_STORED}", "mp2", {"target": ("mp2_relaxed_dipole",)}),
     World("field", "turns about one axis leave the label alone, which is not said", "xtb9-15", _in("field"), "axis"),
     World("slab", "turns about one axis leave the label alone, which is not said", "xtb9-15", _in("slab"), "axis"),
-    World("pseudoscalar", "rotations leave the label alone, reflections do not", "xtb9-15", _in("pseudoscalar")),
+    World(
+        "pseudoscalar",
+        "rotations leave the label alone, reflections do not; what respects both has nothing to say of it",
+        "xtb9-15",
+        _in("pseudoscalar"),
+    ),
     World(
         "principal",
         "the label turns along; trained in principal axes, tested in random frames",

@@ -256,7 +256,7 @@ class EquivarianceConfig:
 
     suite: Literal["quick", "full"] = "quick"
     """quick: 4 contestants, 3 worlds, 2 splits on the embedded data, 0.5 minutes of training each. full: all of them,
-    343 runs of 1.25 minutes (rotmnist: 3.75); give --data for QM9 and MNIST."""
+    349 runs of 1.25 minutes (rotmnist: 3.75); give --data for QM9 and MNIST."""
     data: tuple[Path, ...] = ()
     """Folders that hold qm9_b3lyp_gap.npz, qm9_g4mp2_00.npz to _02.npz, qm9_rimp2.npz, mnist_train.npz and
     mnist_test.npz; worlds whose files are missing are left out."""

@@ -138,14 +138,14 @@ def test_a_difference_is_called_one(error, said):
     assert kept.endswith("times who is told the true subgroup, not within 1.2")
 
 
-@pytest.mark.parametrize(("able", "others"), [(0.5, "but equivariant did"), (1.99, "nor did any of fixed, learned, e")])
+@pytest.mark.parametrize(("able", "others"), [(0.5, "but equivariant did"), (1.99, "nor did equivariant")])
 def test_a_world_that_nobody_learned_is_no_match(able, others):
     """The mean label errs by 2."""
     blind = {"fixed": 1.98, "learned": 1.981, "equivariant": able}
     runs = [run(WORLD, c, s, e) for c, e in blind.items() for s in (0, 1)]
     [said] = answers(Runs(runs))
     assert not claims(Runs(runs))
-    assert said.startswith(f"Neither of them learned anything in {WORLD} that the mean label does not say, {others}")
+    assert said == f"Neither learned nor fixed learned anything of {WORLD} beyond the mean label, {others}."
     one_did = [r if r["contestant"] == "fixed" else run(WORLD, "learned", r["split"], 1.5) for r in runs[:4]]
     assert answers(Runs(one_did))[0].startswith("Learned beats fixed")
 

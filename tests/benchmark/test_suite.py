@@ -115,6 +115,18 @@ def test_records_that_no_report_holds_yet_count(pretended, tmp_path):
     assert json.loads((tmp_path / RESULTS).read_text())["runs"][0]["error"] == 0.25
 
 
+def test_runs_that_this_version_does_not_have_are_refused(pretended, tmp_path):
+    record = tmp_path / "runs" / "old.json"
+    record.parent.mkdir()
+    record.write_text(json.dumps(made_up(*FIRST, 0.5) | {"contestant": "gone"}))
+    with pytest.raises(UserError, match=r"old\.json holds a run of small-gap/gone, split 0, which this version"):
+        run_suite("quick", tmp_path, jobs=2)
+    record.unlink()
+    (tmp_path / RESULTS).write_text(json.dumps({"suite": "quick", "runs": [{"error": 1.0}]}))
+    with pytest.raises(UserError, match=r"results\.json holds a run of None/None, split None"):
+        run_suite("quick", tmp_path, jobs=2)
+
+
 def test_runs_of_other_numbers_of_steps_are_not_mixed(pretended, tmp_path):
     (tmp_path / RESULTS).write_text(json.dumps({"suite": "quick", "runs": [made_up(*FIRST, 0.5, steps=7)]}))
     with pytest.raises(UserError, match=r"holds small-gap/none after 7 steps, and [\d,]+ are asked for"):
