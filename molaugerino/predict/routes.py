@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -23,6 +23,7 @@ KT = 0.0256925791  # eV, at 298.15 K
 TIMEOUT = 30  # seconds
 LARGER = 2  # times the atoms of the largest training molecule, beyond which there is no number
 OPEN = "open"  # added to the name of a route where stereochemistry was left open
+REPLACED = "its coordinates told the bonds alone, its geometry is from MMFF94; --geometry given takes them as they are"
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def prepare(job: tuple[Entry, Settings]) -> Prepared:
             parsed = accepted(mol, *_allowed(settings))
             smiles = Chem.MolToSmiles(parsed)
             if settings.route == "mmff":
-                return _from_graph(parsed, smiles, settings)
+                return replace(_from_graph(parsed, smiles, settings), note=REPLACED)
         elif settings.route == "mmff":
             raise Unpredictable("bad_geometry", f"{note}, and MMFF94 needs bonds; use --geometry given or xtb")
         positions = structure.positions

@@ -90,6 +90,8 @@ class TestGiven:
             made = prepare((Entry("", structure=structure(smiles)), SETTINGS))
             assert made.smiles == Chem.CanonSmiles(smiles)
             np.testing.assert_array_equal(made.geometries[0].positions, embed(parse(smiles)).positions)
+            assert made.note.endswith("its geometry is from MMFF94; --geometry given takes them as they are")
+            assert prepare((Entry("", smiles=smiles), SETTINGS)).note == ""
 
     def test_a_smiles_has_none(self):
         made = prepare((Entry("", smiles="CCO"), with_route("given")))
