@@ -36,6 +36,7 @@ from tables.molecules import (
     power_table,
     profile_table,
     race_table,
+    ready_overview,
     ready_table,
     smiles_race_table,
     speed_table,
@@ -82,7 +83,7 @@ def suite_block(content: dict[str, Any]) -> str:
 def fill(text: str, name: str, content: str) -> str:
     pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
     if not pattern.search(text):
-        raise SystemExit(f"README.md has no block {name}")
+        raise SystemExit(f"there is no block {name} to be filled")
     return pattern.sub(lambda m: f"{m[1]}{content}\n{m[2]}", text)
 
 
@@ -142,7 +143,9 @@ def main() -> None:
         text = fill(text, "suite", suite_block(json.loads((SUITE / "results.json").read_text())))
     tested = {path.parent.name: json.loads(path.read_text()) for path in sorted(PRETRAINED.glob("*/tested.json"))}
     if tested:
-        text = fill(text, "ready", ready_table(tested))
+        text = fill(text, "ready", ready_overview(tested))
+        whole = PRETRAINED / "README.md"
+        whole.write_text(fill(whole.read_text(), "ready", ready_table(tested)))
     if read("laws"):
         draw_laws(read("laws"))
     README.write_text(text)

@@ -269,6 +269,21 @@ def ready_table(tested: dict[str, dict[str, Any]]) -> str:
     return table(header, rows)
 
 
+def ready_overview(tested: dict[str, dict[str, Any]]) -> str:
+    """The same, errors and coverage alone, a row per target."""
+    cells: dict[str, dict[tuple[str, str], str]] = {}
+    for name, content in tested.items():
+        for route, results in content["routes"].items():
+            for r in results:
+                cells.setdefault(r["column"], {})[name, route] = f"{r['mae']:.3g}, {100 * r['found']:.0f} %"
+    ways = list(dict.fromkeys(way for row in cells.values() for way in row))
+    rows = [
+        ["`" + column.replace("[", "`, ").removesuffix("]"), *(row.get(way, "") for way in ways)]
+        for column, row in cells.items()
+    ]
+    return table(["target", *(f"`{name}`, `{route}`" for name, route in ways)], rows)
+
+
 def geometry_shift_table(content: dict[str, Any]) -> str:
     """Errors of two models at four geometries, and their ratios to the model's own."""
     shown = ("gap", "g4mp2_atomization_energy", "mu", "homo")
