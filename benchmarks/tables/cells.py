@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from statistics import mean, pstdev
+from statistics import mean, stdev
 
 
 def spread(values: list[float], digits: int) -> str:
-    """Mean +- standard deviation; the mean alone where the digits shown do not differ."""
-    deviation = f"{pstdev(values):.{digits}f}"
+    """Mean +- standard deviation of a sample; the mean alone where the digits shown do not differ."""
+    deviation = f"{stdev(values) if len(values) > 1 else 0.0:.{digits}f}"
     return f"{mean(values):.{digits}f}" + (f" +- {deviation}" if float(deviation) else "")
 
 
