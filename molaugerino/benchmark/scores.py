@@ -20,6 +20,7 @@ from molaugerino.benchmark.contestants import Contestant
 from molaugerino.benchmark.worlds import Symmetry, World
 from molaugerino.datasets import Frames, MoleculeSet, PackedData, in_frames
 from molaugerino.datasets import World as Physics
+from molaugerino.datasets.units import factor
 from molaugerino.distributions import Conditional
 from molaugerino.equivariance import absolute, loss_share
 from molaugerino.groups import SO3, Affine
@@ -168,11 +169,12 @@ def in_a_field(trained: Trained, prediction: Tensor, y: Tensor, frames: Frames, 
     turned, _ = in_frames(trained.molecules, frames, TEST_FRAMES_SEED)
     placed = turned if trained.card.world == "none" else Physics("field", trained.card.world_seed).place(turned)
     dressed, energy = placed.columns[:2]
-    term = (dressed.values - energy.values)[rows] * float(y[0, 0]) / float(dressed.values[rows[0]])  # in the unit of y
+    [target] = trained.card.targets
+    term = (dressed.values - energy.values)[rows] * factor(dressed.unit, target.unit)
     free = y[:, 0].double() - torch.from_numpy(term)
     dipoles = next(c for c in placed.columns if c.kind == "vector").values[rows]
     mu = np.linalg.norm(dipoles, axis=1)
-    strength = np.sqrt(np.square(term).sum() / np.square(dipoles @ axis_of(term, dipoles)).sum())
+    strength = np.linalg.norm(np.linalg.lstsq(dipoles, term, rcond=None)[0])  # |F| of -mu . F
     error = prediction[:, 0].double() - free
     return {
         "floor_mae": float(strength * mu.mean() / 2),
@@ -182,12 +184,6 @@ def in_a_field(trained: Trained, prediction: Tensor, y: Tensor, frames: Frames, 
         "free_mae": float(error.abs().mean()),
         "free_rmse": float(error.square().mean().sqrt()),
     }
-
-
-def axis_of(term: np.ndarray, dipoles: np.ndarray) -> np.ndarray:
-    """The direction F / |F| of term = -mu . F."""
-    force = np.linalg.lstsq(dipoles, -term, rcond=None)[0]
-    return np.asarray(force / np.linalg.norm(force))
 
 
 @torch.no_grad()
