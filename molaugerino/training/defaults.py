@@ -13,6 +13,12 @@ TECHNICAL = ("lr", "every", "refresh", "eval_copies")  # settings of a law that 
 COMPONENTS = ("_x", "_y", "_z")  # what a target ends with that changes when the molecule is turned
 
 
+def about_a_law(config: TrainConfig) -> bool:
+    """Whether the settings say what the law is to be."""
+    technical = {name: getattr(config.law, name) for name in TECHNICAL}
+    return config.objective != "budget" or config.law != LawConfig(**technical)
+
+
 def resolved(config: TrainConfig) -> TrainConfig:
     """The settings with nothing left to choose.
 
@@ -24,11 +30,9 @@ def resolved(config: TrainConfig) -> TrainConfig:
         UserError: where a law is to be learned of motions that the network respects anyhow.
     """
     optim, model, augment = config.optim, config.model, config.augment
-    technical = {name: getattr(config.law, name) for name in TECHNICAL}
-    about_a_law = config.objective != "budget" or config.law != LawConfig(**technical)
     if model == "auto":
         component = any(name.partition("@")[0].endswith(COMPONENTS) for name in config.target)
-        asked = augment not in ("auto", "none") or (augment == "auto" and about_a_law)
+        asked = augment not in ("auto", "none") or (augment == "auto" and about_a_law(config))
         if config.data == EMBEDDED or config.world != "none":
             model = "point-transformer"
         else:
@@ -38,7 +42,7 @@ def resolved(config: TrainConfig) -> TrainConfig:
         optim = replace(optim, method="muon" if model.startswith("vector-transformer") else "adamw")
     knows = BACKBONES[model].symmetry.endswith("motions")
     if augment == "auto":
-        augment = "learned" if about_a_law or not knows else "none"
+        augment = "learned" if about_a_law(config) or not knows else "none"
     if augment in ("learned", "paper") and knows and (config.law.mirror is None or "all" in BACKBONES[model].symmetry):
         raise UserError(
             f"{model} respects rotations and translations whatever its weights: there is nothing for --augment "

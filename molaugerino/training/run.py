@@ -29,7 +29,7 @@ from molaugerino.files import make_folder, write_atomic
 from molaugerino.training.calibration import calibrate, coverage_rows, covered
 from molaugerino.training.callbacks import EarlyStop, Keeper, ProgressLine, join_metrics, set_aside_metrics
 from molaugerino.training.checkpoint import CONFIG, ModelCard, save_model
-from molaugerino.training.defaults import resolved
+from molaugerino.training.defaults import about_a_law, resolved
 from molaugerino.training.evaluation import Result, describe_law, evaluate_model
 from molaugerino.training.evidence import ReadOut, save_evidence
 from molaugerino.training.folder import RUNS, SETTINGS, SPLITS
@@ -108,6 +108,8 @@ def train(
     if data.unused:
         share = f"{data.unused} of {len(data.loaded)} molecules"
         console.print(f"{share} are in no part of the split {config.split}, and used for nothing", soft_wrap=True)
+    if config.augment == "none" and config.objective != "evidence" and about_a_law(config):
+        console.print("--augment none has no law; --objective and --law are not used", soft_wrap=True)
     torch.manual_seed(config.seed)
     card = make_card(config, data)
     module = make_module(config, card, data)

@@ -235,6 +235,13 @@ def test_molecules_outside_of_the_split_are_counted(files, tmp_path):
     console = Console(file=io.StringIO())
     train(config, console)
     assert f"240 of 300 molecules are in no part of the split {config.split}" in console.file.getvalue()
+    assert "--augment none has no law" not in console.file.getvalue()
+
+
+def test_a_law_that_is_asked_for_without_augmentation_is_said_to_be_unused(files, tmp_path):
+    console = Console(file=io.StringIO())
+    train(settings(files[:1], tmp_path / "run", target=("gap",), augment="none", objective="kl"), console)
+    assert "--augment none has no law; --objective and --law are not used" in console.file.getvalue()
 
 
 def test_parts_that_may_be_missing(files, tmp_path):
