@@ -173,11 +173,13 @@ def refuse(structure: Structure, elements: Collection[int] | None, most: int | N
 
 
 def _graph_of(entry: Entry, structure: Structure) -> tuple[Chem.Mol | None, str]:
-    """The molecule with its bonds and the stereochemistry that the geometry shows; None and why, where none fit."""
+    """The molecule with its bonds and the stereochemistry that the geometry shows, and what to know of it; None and
+    why, where no bonds fit."""
     if entry.mol is not None:
         mol = Chem.Mol(entry.mol)
         Chem.AssignStereochemistryFrom3D(mol)
-        return mol, ""
+        placed = len(structure.numbers) - mol.GetNumAtoms()
+        return mol, f"{placed} hydrogens without coordinates were placed by their bonds" if placed else ""
     try:
         return perceive(structure.numbers, structure.positions), ""
     except Unpredictable:

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from rdkit import Chem
+from rdkit.Chem import AllChem
 from scipy.spatial.transform import Rotation
 
 from molaugerino.datasets import open_data
@@ -183,6 +184,18 @@ class TestEntries:
         assert len(list(entries_of(data.Batch.from_data_list([graph] * 3)))) == 3
         atoms.info["charge"] = 1
         assert prepare((next(entries_of(atoms)), SETTINGS)).status == "charged"
+
+    def test_hydrogens_without_coordinates_are_said_to_be_placed(self):
+        whole = Chem.AddHs(Chem.MolFromSmiles("CCO"))
+        AllChem.EmbedMolecule(whole, randomSeed=1)
+        for mol, note in (
+            (whole, ""),
+            (Chem.RemoveHs(whole), "6 hydrogens without coordinates were placed by their bonds"),
+        ):
+            [entry] = entries_of(mol)
+            made = prepare((entry, with_route("given")))
+            assert (made.status, made.smiles, made.note) == ("ok", "CCO", note)
+            assert len(made.geometries[0].numbers) == 9
 
     @pytest.mark.parametrize(("molecules", "message"), [(3, "cannot predict a int"), ([3], "molecule 0 is a int")])
     def test_other_objects(self, molecules, message):
