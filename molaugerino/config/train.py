@@ -41,7 +41,7 @@ ATTENTIVE = (
 class NetConfig:
     """The network's shape; each takes what it uses."""
 
-    width: Annotated[int, optional("INT", "64; 96 for vector-transformer")] = 0
+    width: Annotated[int, optional("INT", "64; 96 for both vector-transformers")] = 0
     """Features per atom."""
     depth: int = 4
     """Blocks, or rounds of messages."""
@@ -50,7 +50,8 @@ class NetConfig:
     pair: int = 16
     """Features per pair of atoms. Of the transformers."""
     pairwise: bool = True
-    """Let attention see distances and displacements; without them only absolute coordinates are left."""
+    """Let attention see distances and displacements; without them only absolute coordinates are left. Of
+    point-transformer, frame-averaging, canonical."""
     cutoff: float = 5.0
     """Distance beyond which atoms do not see each other, angstrom. Of graph, schnet, painn; of vector-transformer,
     beyond which they exchange no vectors."""
@@ -64,7 +65,7 @@ class OptimConfig:
     """Molecules per step."""
     method: Literal["auto", "adamw", "muon"] = "auto"
     """muon: steps of the matrices inside the network are made orthogonal; the rest learns by AdamW. auto: muon for
-    vector-transformer, adamw for the others."""
+    both vector-transformers, adamw for the others."""
     lr: float = 2e-3
     """Peak learning rate of AdamW; linear warm-up, then a cosine to zero over the run."""
     matrix_lr: float = 0.02
@@ -166,7 +167,8 @@ class TrainConfig:
     back: symmetry by training, with any network. One pass more per step."""
     world: Literal["none", "field", "two-fields", "slab", "pseudoscalar"] = "none"
     """A label whose symmetry is known exactly, made from the data. field: energy in a uniform field. two-fields: in
-    two, at 60 degrees. slab: above a surface. pseudoscalar: changes sign under reflection."""
+    two, at 60 degrees. slab: above a surface. pseudoscalar: changes sign under reflection.
+    Each needs --frames random."""
     world_seed: int = 0
     """Seed of the field's direction, and of the places above the slab."""
     frames: Literal["stored", "principal", "random"] = "stored"

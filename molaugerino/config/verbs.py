@@ -93,7 +93,7 @@ class PredictConfig:
         Literal["given", "mmff", "xtb"] | None, optional("{given,mmff,xtb}", "what the model was trained on")
     ] = None
     """Positions to predict at: those of the file, ETKDGv3 + MMFF94 ones made from the bonds, or the nearest minimum of
-    GFN2-xTB (needs the extra [xtb])."""
+    GFN2-xTB (needs the extra [xtb]). Of a SMILES, for a model of given ones, xtb where it is installed, else mmff."""
     isomers: int = 4
     """Of a SMILES that leaves stereochemistry open so many isomers, at most, are predicted and averaged."""
     conformers: int = 1
@@ -105,7 +105,7 @@ class PredictConfig:
     jobs: Annotated[int | None, optional("N", "one per core; none for a few molecules")] = None
     """Processes that make geometries, and outlive molecules that hang or crash them."""
     timeout: int = 30
-    """Seconds that each conformer may take."""
+    """Seconds per conformer; a molecule may take this times --isomers times --conformers."""
     engine: Literal["local", "ray"] = "local"
     """What predicts: processes on this computer, or the workers of a Ray cluster that is running (needs the extra
     [ray]), of which --jobs takes so many, by default all."""
@@ -157,7 +157,7 @@ class EmbedConfig:
     jobs: Annotated[int | None, optional("N", "one per core; none for a few molecules")] = None
     """As for predict: processes that make geometries."""
     timeout: int = 30
-    """Seconds that each conformer may take."""
+    """Seconds per conformer; a molecule may take this times --isomers times --conformers."""
     column: str = "smiles"
     """Column of a .csv file that holds the SMILES (upper or lower case)."""
     strict: bool = False
