@@ -75,7 +75,14 @@ def suite_block(content: dict[str, Any]) -> str:
     """The benchmark's own report, drawn again, and what the README shows of it."""
     write_report(content, SUITE)
     runs = Runs(content["runs"])
-    said = [*opening(content), *answers(runs), "\n".join(f"- {line}" for line in claims(runs)), overview(runs).body()]
+    table = overview(runs)
+    said = [
+        *opening(content),
+        *answers(runs),
+        "\n".join(f"- {line}" for line in claims(runs)),
+        table.note,
+        table.body(),
+    ]
     shown = [name for name in ("laws", "data") if (SUITE / f"{name}.svg").exists()]
     return "\n\n".join([*said, *(f"![{name}](benchmarks/results/{SUITE.name}/{name}.svg)" for name in shown)])
 

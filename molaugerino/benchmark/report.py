@@ -19,6 +19,7 @@ from molaugerino.files import write_atomic
 
 SYMMETRIC, SUBGROUP = 1.05, 1.2  # ratios that learned is to keep to
 PAGE, TEXT = "report.html", "report.md"
+DIRTY = "-dirty"  # ends the name of a commit where the checkout had changes
 
 
 def answers(runs: Runs) -> list[str]:
@@ -48,7 +49,7 @@ def answers(runs: Runs) -> list[str]:
         others = [name for name in runs.contestants(world) if name not in ("learned", "fixed")]
         able = [name for name in others if not unlearned(runs, world, name)]
         rest = f", but {', '.join(able)} did" if able else f", nor did {', '.join(others)}" if others else ""
-        said.append(f"Neither learned nor fixed learned anything of {world} beyond the mean label{rest}.")
+        said.append(f"Neither learned nor fixed came more than 5 % below the error of the mean label in {world}{rest}.")
     if any(sorts.values()):
         said.append(
             "Numbers are the error of learned over that of fixed, paired over splits, with 95 % intervals, one by one, "
@@ -97,8 +98,10 @@ def opening(content: Mapping[str, Any]) -> list[str]:
     efforts = {name: WORLDS[name].effort for name in suite.plan if WORLDS[name].effort != 1}
     longer = "".join(f", {effort:g} times as long in {name}" for name, effort in efforts.items())
     own = sum(not CONTESTANTS[run["contestant"]].foreign for run in content["runs"])
-    commits = {run["commit"] or run["version"] for run in content["runs"]}
-    of = f" Runs are of {len(commits)} commits, named under Every run." if len(commits) > 1 else ""
+    commits = [run["commit"] or run["version"] for run in content["runs"]]
+    several, changed = len({c.removesuffix(DIRTY) for c in commits}), sum(c.endswith(DIRTY) for c in commits)
+    of = f" Runs are of {several} commits, named under Every run." if several > 1 else ""
+    of += f" {changed} of them are of a checkout with changes." if changed else ""
     said = [
         f"Suite {content['suite']}: {own} of {content['planned']} runs are done. Every contestant trains for "
         f"{suite.minutes:g} minutes of one processor core{longer}, counted in steps that were measured once, so that "

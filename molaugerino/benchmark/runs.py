@@ -9,7 +9,7 @@ import platform
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, cast
@@ -89,6 +89,12 @@ def steps_of(world: World, contestant: str, minutes: float) -> int:
     return max(LEAST, round(60 * minutes * world.effort / pace))
 
 
+def settings_of(world: World, contestant: Contestant) -> dict[str, Any]:
+    """The settings of train that make a contestant in a world, as a record holds them."""
+    settings = dict(world.settings) | dict((contestant.images if world.of_images else contestant.molecules) or {})
+    return cast(dict[str, Any], json.loads(json.dumps(settings, default=asdict)))
+
+
 class Clock(pl.Callback):
     """Processor seconds of training, validation not counted, at the end of every step."""
 
@@ -130,7 +136,12 @@ def do(job: Job) -> dict[str, Any]:
     if not math.isfinite(found["error"]):
         raise RuntimeError("its predictions are not finite")
     result = {"world": job.world, "contestant": job.contestant, "split": job.split, "steps": job.steps}
-    result |= found | {"cpu_minutes": (time.process_time() - begun) / 60} | provenance()
+    result |= (
+        {"settings": settings_of(world, contestant)}
+        | found
+        | {"cpu_minutes": (time.process_time() - begun) / 60}
+        | provenance()
+    )
     job.record.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(job.record, json.dumps(result) + "\n")
     return result

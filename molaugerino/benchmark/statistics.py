@@ -14,30 +14,17 @@ from scipy import stats
 LEVEL = 0.05  # of all comparisons of a world together
 
 
-@dataclass(frozen=True)
-class Place:
-    """A contestant of a world, among others in the order of their errors.
+def ranking(errors: Mapping[str, Sequence[float]]) -> dict[str, str]:
+    """Contestants, the lowest error first, with letters from t tests of all pairs, paired over splits, in Holm's order.
 
-    Attributes:
-        name: of the contestant.
-        letters: contestants that share one cannot be told apart; empty where there are too few splits to tell.
-    """
+        p_ij of log error_i - log error_j;   the m-th smallest of them counts while p <= 0.05 / (pairs - m + 1)
 
-    name: str
-    letters: str
-
-
-def ranking(errors: Mapping[str, Sequence[float]], level: float = LEVEL) -> list[Place]:
-    """Contestants by their error, with letters from t tests of every pair, paired over splits, in Holm's order.
-
-        p_ij of log error_i - log error_j;   the m-th smallest of them counts while p <= level / (pairs - m + 1)
-
-    The level is that of all pairs together. Every pair has a variance of its own: with one for all, as in Tukey's range
+    Who shares a letter cannot be told apart; there are none of less than two splits. The level is that of all pairs
+    together. Every pair has a variance of its own: with one for all, as in Tukey's range
     test, an erratic contestant blurs the others and seems to differ itself.
 
     Args:
         errors: of every contestant, above 0, one per split, in the same order.
-        level: at which a difference counts.
 
     Source: S. Holm, Scand. J. Stat. 6, 65 (1979); letters by insertion and absorption, H.-P. Piepho, J. Comput. Graph.
     Stat. 13, 456 (2004).
@@ -45,16 +32,16 @@ def ranking(errors: Mapping[str, Sequence[float]], level: float = LEVEL) -> list
     logs = {name: np.log(np.asarray(own, dtype=np.float64)) for name, own in errors.items()}
     names = sorted(logs, key=lambda name: float(logs[name].mean()))
     if len(names) < 2 or len(logs[names[0]]) < 2:
-        return [Place(name, "") for name in names]
+        return dict.fromkeys(names, "")
     tests = sorted((_paired(logs[a] - logs[b]), a, b) for a, b in combinations(names, 2))
     groups = [set(names)]
     for m, (p, a, b) in enumerate(tests):
-        if not p <= level / (len(tests) - m):
+        if not p <= LEVEL / (len(tests) - m):
             break
         groups = [part for g in groups for part in ([g - {a}, g - {b}] if {a, b} <= g else [g])]
         groups = [g for k, g in enumerate(groups) if not any(g < other for other in groups) and g not in groups[:k]]
     groups.sort(key=lambda g: [name not in g for name in names])
-    return [Place(n, "".join(x for x, g in zip(string.ascii_letters, groups, strict=False) if n in g)) for n in names]
+    return {n: "".join(x for x, g in zip(string.ascii_letters, groups, strict=False) if n in g) for n in names}
 
 
 def _paired(difference: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 from molaugerino.benchmark.contestants import CONTESTANTS
 from molaugerino.benchmark.report import write_report
-from molaugerino.benchmark.runs import Job, do, provenance, steps_of
+from molaugerino.benchmark.runs import Job, do, provenance, settings_of, steps_of
 from molaugerino.benchmark.sets import located, prepare
 from molaugerino.benchmark.worlds import SUITES, WORLDS
 from molaugerino.errors import UserError
@@ -69,12 +69,18 @@ def run_suite(
         if held is None and (not wanted or world in missing):
             continue
         steps = steps_of(WORLDS[world], contestant, suite.minutes)
+        settings = settings_of(WORLDS[world], CONTESTANTS[contestant])
         if held is None:
             pending.append(Job(world, contestant, split, steps, suite.tested, tuple(folders), out))
         elif held["steps"] != steps:
             raise UserError(
                 f"{out} holds {world}/{contestant} after {held['steps']:,} steps, and {steps:,} are asked for: it is "
                 "of another version; choose another --out"
+            )
+        elif held.get("settings", settings) != settings:
+            raise UserError(
+                f"{out} holds {world}/{contestant} with the settings {held['settings']}, and {settings} are asked for: "
+                "it is of another version; choose another --out"
             )
     for job in pending:  # once, before several ask for them
         if not WORLDS[job.world].of_images:

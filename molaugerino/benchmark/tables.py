@@ -11,21 +11,20 @@ from typing import Any
 
 from molaugerino.benchmark.contestants import CONTESTANTS
 from molaugerino.benchmark.scores import QUADRATURE, failed
-from molaugerino.benchmark.statistics import Ratio, ranking, ratio
+from molaugerino.benchmark.statistics import LEVEL, Ratio, ranking, ratio
 from molaugerino.benchmark.worlds import WORLDS
 
 Run = dict[str, Any]
 RIGHT = {"rotations": "all rotations", "axis": "turns about the axis", "unknown": "not known"}
-APART = (
-    "contestants of a world that share a letter cannot be told apart, by paired t tests of all pairs of them together, "
-    "in Holm's order, at the level 0.05"
-)
 WORDS = {
     "split": "a division into molecules to train on, to validate on and to test on, and a seed of all else",
     "stored, random, principal": "frames that molecules are tested in: those of the file, each turned at random, along "
     "the principal axes",
     "pass": "one prediction of the network; of 16 passes, their mean over 16 elements of the contestant's own law",
     "quadrature": "the mean over the 24 rotations of a cube, or over 16 turns about the axis where a world has one",
+    "letters": "contestants of a world that share one cannot be told apart, by paired t tests of all pairs together, "
+    f"in Holm's order, at the level {LEVEL}; that is no sign of being equal, since few splits tell only large "
+    "differences apart. Splits share molecules, so that for molecules of another set the tests are somewhat too sure",
     "beside fixed": "error over that of fixed, geometric mean over the splits that both have done, with the 95 % "
     "interval of Student's t of the paired logarithms",
     "share of orientation": "of the error of one pass, what the mean over the 24 rotations takes away, in the frames "
@@ -34,7 +33,7 @@ WORDS = {
     "axis; 0 where it is uniform",
     "tilt": "mean angle between the axis of the world and where the law moves it; 90 degrees, 1.57 rad, where all "
     "rotations are used",
-    "?": "a contestant that lacks splits that others are compared by",
+    "?": "a contestant that lacks splits by which the others are compared, with the mean of its own",
 }
 
 
@@ -95,7 +94,7 @@ class Runs:
             most = max(map(len, splits.values()))
             names = [name for name in names if len(splits[name]) == most]
             common = set.intersection(*(splits[name] for name in names))
-        return {n: [r["error"] for r in self.of(world, n) if r["split"] in common] for n in names}
+        return {} if not common else {n: [r["error"] for r in self.of(world, n) if r["split"] in common] for n in names}
 
     def ratio(self, world: str, contestant: str, other: str, copies: str | None = None) -> Ratio | None:
         """Of two contestants' errors, over the splits that both have done: those that they are ranked by, or of the
@@ -129,7 +128,7 @@ def cell(runs: Sequence[Run], frames: str, copies: int | str) -> str:
 def world_table(runs: Runs, world: str) -> Table:
     """Contestants of a world, best first."""
     errors = runs.errors(world)
-    places = {p.name: p for p in ranking(errors)}
+    places = ranking(errors)
     waiting = [name for name in runs.contestants(world) if name not in places]
     of_images = WORLDS[world].of_images
     every = [e["frames"] for r in runs.runs if r["world"] == world for e in r["errors"]]
@@ -154,19 +153,24 @@ def world_table(runs: Runs, world: str) -> Table:
         rows.append(
             [
                 name,
-                spread([r["error"] for r in own]),
-                places[name].letters if name in places else "",
+                spread(errors.get(name, [r["error"] for r in own])),
+                mark(places, name),
                 "" if beside is None else str(beside),
                 *([] if of_images else [spread([r["rmse"] for r in own if "rmse" in r])]),
                 *(cell(own, f, c) for f, c in cells),
-                f"{statistics.fmean(shares):.1%}" if shares else "",
+                f"{round(statistics.fmean(shares), 3) + 0.0:.1%}" if shares else "",
                 verdicts(own),
                 str(len(own)),
                 spread([r["train_minutes"] for r in own], 2),
             ]
         )
-    note = f"{WORLDS[world].question}. Best first; {APART}."
-    return Table(world, note[0].upper() + note[1:], head, rows)
+    question = WORLDS[world].question
+    return Table(world, f"{question[0].upper()}{question[1:]}. Best first.", head, rows)
+
+
+def mark(places: Mapping[str, str], name: str) -> str:
+    """The letters of a contestant, or what stands for them where it is not compared."""
+    return places.get(name, "" if CONTESTANTS[name].change else "?")
 
 
 def measured(run: Run) -> str:
@@ -176,11 +180,11 @@ def measured(run: Run) -> str:
 
 
 def verdicts(own: Sequence[Run]) -> str:
-    """In how many runs the law is what is right, and in how many nothing could be said of it."""
-    judged = [r for r in own if r["recovered"] is not None]
-    undecided = sum(r["law"]["verdict"].startswith("undecided") for r in judged)
-    said = f"{sum(r['recovered'] for r in judged)} of {len(judged)}" if judged else ""
-    return f"{said}, {undecided} undecided" if undecided else said
+    """In how many runs the law is what is right, of those that can be judged, and how many cannot."""
+    asked = [r for r in own if r["recovered"] is not None]
+    judged = [r for r in asked if not r["law"]["verdict"].startswith("undecided")]
+    said = [f"{sum(r['recovered'] for r in judged)} of {len(judged)}"] if judged else []
+    return ", ".join([*said, *[f"{len(asked) - len(judged)} undecided"] * (len(judged) < len(asked))])
 
 
 def overview(runs: Runs) -> Table:
@@ -189,20 +193,20 @@ def overview(runs: Runs) -> Table:
     rows = []
     for world in runs.worlds:
         errors = runs.errors(world)
-        places = {p.name: p for p in ranking(errors)}
+        places = ranking(errors)
         first = next(r for r in runs.runs if r["world"] == world)
-        most = max(len(runs.of(world, name)) for name in names)
+        compared = len(next(iter(errors.values()))) if errors else max(len(runs.of(world, name)) for name in names)
         cells = []
         for name in names:
             own = errors.get(name, [r["error"] for r in runs.of(world, name)])
-            letters = places[name].letters if name in places else "" if CONTESTANTS[name].change else "?"
-            cells.append(f"{statistics.fmean(own):.3g} {letters}".strip() if own else "")
-        rows.append([f"{world}, {measured(first).removeprefix('MAE').lstrip(', ')}", str(most), *cells])
+            cells.append(f"{statistics.fmean(own):.3g} {mark(places, name)}".strip() if own else "")
+        rows.append([f"{world}, {measured(first).removeprefix('MAE').lstrip(', ')}", str(compared), *cells])
     several = ", ".join(name for name in names if CONTESTANTS[name].averaged)
     note = (
-        "Mean absolute errors, on random frames where there are any; of images, the share named wrongly: means over "
-        f"the splits that all contestants of a world have done. Of one pass; of {several}, averaged over 16 elements "
-        f"of their own law, which takes them 16 times as long. {APART[0].upper()}{APART[1:]}."
+        "Mean absolute errors, on random frames where there are any; of images, the share named wrongly, half of one "
+        "where it is none: means over the splits that are compared, with letters; contestants of a world that share a "
+        f"letter cannot be told apart. Of one pass; of {several}, averaged over 16 elements of their own law, which "
+        "takes them 16 times as long."
     )
     return Table("All worlds", note, ["world", "splits", *names], rows)
 
@@ -275,7 +279,6 @@ def field_table(runs: Runs) -> Table | None:
             mae, rmse = [e["mae"] for e in first], [e["rmse"] for e in first]
             theory = {key: statistics.fmean(r["field"][key] for r in own) for key in own[0]["field"]}
             blind = [math.hypot(r["field"]["term_rmse"], r["field"]["free_rmse"]) for r in own]
-            sees = statistics.fmean(rmse) < theory["term_rmse"]
             rows.append(
                 [
                     world,
@@ -286,7 +289,7 @@ def field_table(runs: Runs) -> Table | None:
                     spread(rmse),
                     f"{theory['floor_rmse']:.3g}",
                     f"{theory['term_rmse']:.3g}",
-                    "" if sees else spread(blind),
+                    spread(blind),
                     spread([r["field"]["free_mae"] for r in own]),
                 ]
             )
@@ -297,9 +300,9 @@ def field_table(runs: Runs) -> Table | None:
         "What does not see the field is left with the label's own term: over random orientations |F| <mu> / 2 of MAE "
         "and |F| sqrt(<mu^2> / 3) of RMSE, which is the theory; on the test molecules, in their frames, what stands "
         "under `of the term`. With it comes the error that a network has against the label without its field term, in "
-        "the last column as MAE. An RMSE near `RMSE if blind`, the root of the sum of both squares, is of a network "
-        "that does not see the field; it is left out where the RMSE is below that of the term alone, so that the "
-        "network does see it. One pass; in the unit of the label."
+        "the last column as MAE. `RMSE if blind` is the root of the sum of both squares: an RMSE near it is of a "
+        "network that does not see the field, one far below of a network that does. In the frames of the file, "
+        "field-stored, orientations are not random, and theory need not hold. One pass; in the unit of the label."
     )
     return Table("The floor in a field", note, [*head, "RMSE if blind", "MAE without the field"], rows)
 

@@ -101,7 +101,7 @@ _ALL = (
         World(f"gap-{n}", f"as gap, with {n:,} molecules to train on", "b3lyp-gap", {"target": ("gap",)}, train=n)
         for n in (300, 1000, 3000, 10_000)
     ),
-    World("field-stored", "can QM9's own frames give a field away?", "mp2", {}, "unknown", placed=True),
+    World("field-stored", "a field in QM9's own frames, which may give it away", "mp2", {}, "unknown", placed=True),
     World("field-random", "the same field and molecules in random frames", "mp2", _in("field"), "axis"),
     World("rotmnist", "digits turned at random", "mnist", {"task": "rotmnist", "images": 6000}, effort=3.0),
     World("two-icons", "icons may be turned by 45 degrees", "drawn", {"task": "two-icons", "width": 0.125}, "unknown"),

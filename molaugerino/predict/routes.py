@@ -23,7 +23,7 @@ KT = 0.0256925791  # eV, at 298.15 K
 TIMEOUT = 30  # seconds
 LARGER = 2  # times the atoms of the largest training molecule, beyond which there is no number
 OPEN = "open"  # added to the name of a route where stereochemistry was left open
-REPLACED = "its coordinates told the bonds alone, its geometry is from MMFF94; --geometry given takes them as they are"
+REPLACED = "its geometry is from MMFF94; the one given told bonds and stereochemistry only"
 
 
 @dataclass(frozen=True)

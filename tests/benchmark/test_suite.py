@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 from molaugerino.benchmark import suite
+from molaugerino.benchmark.contestants import CONTESTANTS
 from molaugerino.benchmark.report import PAGE, TEXT
 from molaugerino.benchmark.runs import steps_of
 from molaugerino.benchmark.suite import RESULTS, Progress, State, run_suite
@@ -113,6 +114,16 @@ def test_records_that_no_report_holds_yet_count(pretended, tmp_path):
     record.write_text(json.dumps(made_up(*FIRST, 0.25, steps=steps)))  # done again
     run_suite("quick", tmp_path, jobs=2)
     assert json.loads((tmp_path / RESULTS).read_text())["runs"][0]["error"] == 0.25
+
+
+def test_runs_of_other_settings_are_not_mixed(pretended, tmp_path):
+    """As a weight of consistency, which changes no number of steps."""
+    known = json.loads(json.dumps(dict(CONTESTANTS["none"].molecules)))
+    steps = steps_of(WORLDS[FIRST[0]], FIRST[1], SUITES["quick"].minutes)
+    other = made_up(*FIRST, 0.5, steps=steps, settings=known | {"consistency": 1.0})
+    (tmp_path / RESULTS).write_text(json.dumps({"suite": "quick", "runs": [other]}))
+    with pytest.raises(UserError, match=r"holds small-gap/none with the settings .*'consistency': 1\.0"):
+        run_suite("quick", tmp_path, jobs=2)
 
 
 def test_runs_that_this_version_does_not_have_are_refused(pretended, tmp_path):

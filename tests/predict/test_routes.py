@@ -91,7 +91,7 @@ class TestGiven:
             made = prepare((Entry("", structure=structure(smiles)), SETTINGS))
             assert made.smiles == Chem.CanonSmiles(smiles)
             np.testing.assert_array_equal(made.geometries[0].positions, embed(parse(smiles)).positions)
-            assert made.note.endswith("its geometry is from MMFF94; --geometry given takes them as they are")
+            assert made.note.startswith("its geometry is from MMFF94; the one given told bonds")
             assert prepare((Entry("", smiles=smiles), SETTINGS)).note == ""
 
     def test_a_smiles_has_none(self):
