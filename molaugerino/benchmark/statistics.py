@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05  # of all comparisons of a world together
+LEAST = 3  # splits; of two, the t of a single pair must be above 12.7
 
 
 def ranking(errors: Mapping[str, Sequence[float]]) -> dict[str, str]:
@@ -19,7 +20,7 @@ def ranking(errors: Mapping[str, Sequence[float]]) -> dict[str, str]:
 
         p_ij of log error_i - log error_j;   the m-th smallest of them counts while p <= 0.05 / (pairs - m + 1)
 
-    Who shares a letter cannot be told apart; there are none of less than two splits. The level is that of all pairs
+    Who shares a letter cannot be told apart; there are none of less than three splits. The level is that of all pairs
     together. Every pair has a variance of its own: with one for all, as in Tukey's range
     test, an erratic contestant blurs the others and seems to differ itself.
 
@@ -31,7 +32,7 @@ def ranking(errors: Mapping[str, Sequence[float]]) -> dict[str, str]:
     """
     logs = {name: np.log(np.asarray(own, dtype=np.float64)) for name, own in errors.items()}
     names = sorted(logs, key=lambda name: float(logs[name].mean()))
-    if len(names) < 2 or len(logs[names[0]]) < 2:
+    if len(names) < 2 or len(logs[names[0]]) < LEAST:
         return dict.fromkeys(names, "")
     tests = sorted((_paired(logs[a] - logs[b]), a, b) for a, b in combinations(names, 2))
     groups = [set(names)]

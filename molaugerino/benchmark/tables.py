@@ -23,8 +23,9 @@ WORDS = {
     "pass": "one prediction of the network; of 16 passes, their mean over 16 elements of the contestant's own law",
     "quadrature": "the mean over the 24 rotations of a cube, or over 16 turns about the axis where a world has one",
     "letters": "contestants of a world that share one cannot be told apart, by paired t tests of all pairs together, "
-    f"in Holm's order, at the level {LEVEL}; that is no sign of being equal, since few splits tell only large "
-    "differences apart. Splits share molecules, so that for molecules of another set the tests are somewhat too sure",
+    f"in Holm's order, at the level {LEVEL}, of three splits or more; that is no sign of being equal, since few splits "
+    "tell only large differences apart. Splits share molecules, so that for molecules of another set the tests are "
+    "somewhat too sure",
     "beside fixed": "error over that of fixed, geometric mean over the splits that both have done, with the 95 % "
     "interval of Student's t of the paired logarithms",
     "share of orientation": "of the error of one pass, what the mean over the 24 rotations takes away, in the frames "

@@ -73,7 +73,7 @@ def test_what_is_alike_in_all_splits_is_not_told_apart():
 
 
 def test_one_split_tells_nothing():
-    assert ranking({"b": [2.0], "a": [1.0]}) == {"a": "", "b": ""}
+    assert ranking({"b": [2.0], "a": [1.0]}) == ranking({"b": [2.0, 3.0], "a": [1.0, 1.5]}) == {"a": "", "b": ""}
     single = ratio([2.0], [1.0])
     assert (single.value, single.low, single.high) == (2.0, 2.0, 2.0)
     assert str(single) == "2.000"
