@@ -43,8 +43,9 @@ from tables.molecules import (
     worlds_table,
 )
 
+from molaugerino.benchmark.records import Runs
 from molaugerino.benchmark.report import answers, claims, opening, write_report
-from molaugerino.benchmark.tables import Runs, overview
+from molaugerino.benchmark.tables import overview
 
 PRETRAINED = RESULTS.parent.parent / "data" / "pretrained"
 README = RESULTS.parent.parent / "README.md"

@@ -7,8 +7,8 @@ import re
 import pytest
 import tyro
 
-from molaugerino.cli.main import VERBS
-from tests.documents import ROOT, blocks, flags, known_flags
+from molaugerino.cli.main import VERBS, main
+from tests.documents import ROOT, blocks, commands, flags, known_flags
 
 README = (ROOT / "README.md").read_text()
 SCRIPTS = [block.body for block in blocks(README) if block.language == "python"]
@@ -26,6 +26,17 @@ def test_python_runs(script, tmp_path, monkeypatch, capsys):
     assert len(script.splitlines()) <= 20
     exec(compile(script, "README.md", "exec"), {"__name__": "readme"})
     assert capsys.readouterr().out
+
+
+def test_the_first_command_gives_what_stands_below_it(capsys):
+    """To a hundredth: the last digits are those of one computer."""
+    command, shown = blocks(README)[:2]
+    [called] = commands(command.body.replace(".venv/bin/molaugerino", "molaugerino"))
+    assert main(called) == 0
+    given, told = capsys.readouterr().out.split(), shown.body.split()
+    assert len(given) == len(told)
+    for mine, theirs in zip(given, told, strict=True):
+        assert mine == theirs or float(mine) == pytest.approx(float(theirs), abs=0.01)
 
 
 def test_verbs_and_flags_exist():

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from molaugerino.benchmark.contestants import CONTESTANTS
-from molaugerino.benchmark.tables import Run, Runs
+from molaugerino.benchmark.records import Run, Runs
 from molaugerino.benchmark.worlds import WORLDS
 
 COLUMNS, SIDE = 3, 3.4  # panels in a row, inches

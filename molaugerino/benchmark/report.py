@@ -11,9 +11,10 @@ from typing import Any
 
 from molaugerino.benchmark.contestants import CONTESTANTS
 from molaugerino.benchmark.pictures import pictures
+from molaugerino.benchmark.records import Runs
 from molaugerino.benchmark.scores import QUADRATURE
 from molaugerino.benchmark.statistics import Ratio
-from molaugerino.benchmark.tables import Runs, tables
+from molaugerino.benchmark.tables import tables
 from molaugerino.benchmark.worlds import SUITES, WORLDS
 from molaugerino.files import write_atomic
 

@@ -11,9 +11,10 @@ import pytest
 
 from molaugerino.benchmark.contestants import CONTESTANTS
 from molaugerino.benchmark.pictures import style
+from molaugerino.benchmark.records import Runs
 from molaugerino.benchmark.report import PAGE, TEXT, answers, claims, minutes_taken, opening, write_report
 from molaugerino.benchmark.scores import QUADRATURE
-from molaugerino.benchmark.tables import Runs, tables
+from molaugerino.benchmark.tables import tables
 from molaugerino.benchmark.worlds import SUITES, WORLDS
 
 BETTER = {"none": 1.5, "fixed": 1.0, "learned": 1.01, "equivariant": 0.6}
