@@ -101,7 +101,8 @@ def panels(
         place.set_axis_off()
     order = [name for name in CONTESTANTS if name in shown]
     if order:
-        figure.legend([shown[n] for n in order], order, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
+        handles, wide = [shown[n] for n in order], 2 * columns
+        figure.legend(handles, order, loc="outside lower center", ncols=wide, fontsize=8, frameon=False)
     return figure
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from molaugerino.benchmark.contestants import CONTESTANTS
-from molaugerino.benchmark.pictures import style
+from molaugerino.benchmark.pictures import sizes, style
 from molaugerino.benchmark.records import Runs
 from molaugerino.benchmark.report import PAGE, TEXT, answers, claims, minutes_taken, opening, write_report
 from molaugerino.benchmark.scores import QUADRATURE
@@ -202,6 +202,15 @@ def test_no_two_contestants_look_alike_in_pictures():
     styles = {(s["color"], s["linestyle"], s["marker"]) for s in map(style, CONTESTANTS)}
     assert len(styles) == len(CONTESTANTS)
     assert len({(color, marker) for color, _, marker in styles}) == len(CONTESTANTS)  # of pictures without lines
+
+
+def test_a_legend_lies_within_its_picture():
+    names = ["none", "fixed", "learned", "frame-averaging", "equivariant"]
+    figure = sizes([run(world, name, 0, 0.3) for world in ("gap-300", "gap-1000") for name in names])
+    figure.canvas.draw()
+    legend, picture = figure.legends[0].get_window_extent(), figure.bbox
+    assert legend.x0 >= picture.x0
+    assert legend.x1 <= picture.x1
 
 
 def test_minutes_that_were_taken_are_said(three_splits):
