@@ -44,6 +44,8 @@ def answers(runs: Runs) -> list[str]:
             sort = "beats" if beside.value < 1 else "loses to"
         sorts[sort].append(f"{world} {beside}")
     said = [f"Learned {sort} fixed in {'; '.join(found)}." for sort, found in sorts.items() if sort and found]
+    if said and not sorts["matches"]:
+        said.append(f"In no world is it certain that learned matches fixed within a factor of {SYMMETRIC}.")
     if sorts[""]:
         said.append(f"The splits are too few to tell in {'; '.join(sorts[''])}.")
     for world in unlearnt:
@@ -68,12 +70,11 @@ def unlearned(runs: Runs, world: str, *names: str) -> bool:
 
 
 def kept_to(beside: Ratio, limit: float) -> str:
-    """Whether a ratio is within a limit, by its interval."""
+    """Whether a ratio is within a limit, and whether its interval bears that out."""
     if beside.splits < 2:
         return f"of one split only, beside {limit}"
-    if beside.high <= limit:
-        return f"within {limit}"
-    return f"not within {limit}" if beside.low > limit else f"its interval does not decide about {limit}"
+    sort = f"within {limit}" if beside.value <= limit else f"not within {limit}"
+    return sort if beside.high <= limit or beside.low > limit else f"{sort}, which its interval leaves open"
 
 
 def claims(runs: Runs) -> list[str]:
