@@ -44,6 +44,16 @@ class Contestant:
     foreign: bool = False
     change: Callable[[Augmented], None] | None = None
 
+    @property
+    def compared(self) -> bool:
+        """Whether it is of the comparison at matched parameters, and not broken."""
+        return self.change is None and not self.foreign
+
+    @property
+    def blind(self) -> bool:
+        """Whether it cannot see how a molecule lies: it respects all rotations, or averages over them."""
+        return self.exact or (self.molecules.get("augment") == "fixed" and not self.told)
+
 
 def drop_the_inverse(augmented: Augmented) -> None:
     """A fault: predictions are averaged without being turned back."""

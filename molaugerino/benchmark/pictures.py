@@ -126,7 +126,7 @@ def curves(runs: Sequence[Run]) -> Figure | None:
 
     def label(world: str) -> str:
         unit = next(r["unit"] for r in runs if r["world"] == world)
-        return "accuracy" if WORLDS[world].of_images else f"MAE, {unit}"
+        return "accuracy" if WORLDS[world].of_images else f"MAE, {unit if unit != '1' else 'no unit'}"
 
     return panels(names, draw, lambda _: "processor minutes", label)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from molaugerino.benchmark.contestants import CONTESTANTS
@@ -10,6 +12,21 @@ from molaugerino.benchmark.statistics import Ratio, ratio
 from molaugerino.benchmark.worlds import WORLDS
 
 Run = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How much of a field's term a contestant tells, by one pass.
+
+        share = (free^2 + term^2 - rmse^2) / (2 term^2),   RMSE without the field, of the term, and with it
+
+    the coefficient of the term in its predictions without the field: 0 where it does not see the field, 1 where it
+    tells all of the term. Means over its splits.
+    """
+
+    contestant: str
+    blind: bool
+    share: float
 
 
 class Runs:
@@ -33,8 +50,9 @@ class Runs:
 
     def errors(self, world: str) -> dict[str, list[float]]:
         """Errors of the splits that all contestants of a world have done; where these are less than two, of the
-        contestants with the most splits. Without what was broken on purpose, which is to weigh on no comparison."""
-        names = [name for name in self.contestants(world) if CONTESTANTS[name].change is None]
+        contestants with the most splits. Without what was broken on purpose, and networks of other libraries, of
+        other sizes, which are to weigh on no comparison."""
+        names = [name for name in self.contestants(world) if CONTESTANTS[name].compared]
         if not names:
             return {}
         splits = {name: {int(r["split"]) for r in self.of(world, name)} for name in names}
@@ -54,7 +72,43 @@ class Runs:
             found = (float(e["mae"]) for e in run["errors"] if (e["frames"], e["copies"]) == wanted)
             return float(run["error"]) if copies is None else next(found, None)
 
-        found = ({r["split"]: error(r) for r in self.of(world, name)} for name in (contestant, other))
+        own = {name: self.of(world, name) for name in (contestant, other)}
+        found = ({r["split"]: error(r) for r in runs} for runs in own.values())
         a, b = ({split: e for split, e in errors.items() if e is not None} for errors in found)
         both = sorted(a.keys() & b.keys())
-        return ratio([a[s] for s in both], [b[s] for s in both]) if both else None
+        if not both:
+            return None
+        bound = all(map(unerring, own[contestant])) and not any(map(unerring, own[other]))
+        return replace(ratio([a[s] for s in both], [b[s] for s in both]), bound=bound)
+
+    def verdicts(self, world: str, contestant: str) -> str:
+        """In how many runs its law is what is right, of those that can be judged, and how many cannot."""
+        asked = [r for r in self.of(world, contestant) if r["recovered"] is not None]
+        judged = [r for r in asked if not r["law"]["verdict"].startswith("undecided")]
+        said = [f"{sum(r['recovered'] for r in judged)} of {len(judged)}"] if judged else []
+        return ", ".join([*said, *[f"{len(asked) - len(judged)} undecided"] * (len(judged) < len(asked))])
+
+    def field_seen(self, world: str) -> list[Seen]:
+        """Of the contestants of a world that has a field, in their order."""
+        found = []
+        for name in self.contestants(world):
+            shares = [share_seen(r) for r in self.of(world, name) if r.get("field")]
+            if shares:
+                found.append(Seen(name, CONTESTANTS[name].blind, statistics.fmean(shares)))
+        return found
+
+
+def share_seen(run: Run) -> float:
+    """The share of its field's term that a run tells."""
+    field, rmse = run["field"], one_pass(run)["rmse"]
+    return float((field["free_rmse"] ** 2 + field["term_rmse"] ** 2 - rmse**2) / (2 * field["term_rmse"] ** 2))
+
+
+def one_pass(run: Run) -> dict[str, Any]:
+    """Its errors of one pass, in the frames that are tested first."""
+    return next(e for e in run["errors"] if e["copies"] == 1)
+
+
+def unerring(run: Run) -> bool:
+    """Whether it named no image wrongly: its error is then half of one."""
+    return WORLDS[run["world"]].of_images and run["errors"][-1]["accuracy"] == 1

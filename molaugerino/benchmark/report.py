@@ -10,88 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from molaugerino.benchmark.contestants import CONTESTANTS
+from molaugerino.benchmark.findings import answers, claims
 from molaugerino.benchmark.pictures import pictures
 from molaugerino.benchmark.records import Runs
-from molaugerino.benchmark.scores import QUADRATURE
-from molaugerino.benchmark.statistics import Ratio
 from molaugerino.benchmark.tables import tables
 from molaugerino.benchmark.worlds import SUITES, WORLDS
 from molaugerino.files import write_atomic
 
-SYMMETRIC, SUBGROUP = 1.05, 1.2  # ratios that learned is to keep to
 PAGE, TEXT = "report.html", "report.md"
 DIRTY = "-dirty"  # ends the name of a commit where the checkout had changes
-
-
-def answers(runs: Runs) -> list[str]:
-    """When does learned match fixed, when does it win, when does it lose: a sentence each."""
-    sorts: dict[str, list[str]] = {"matches": [], "beats": [], "loses to": [], "cannot be told from": [], "": []}
-    unlearnt = []
-    for world in runs.worlds:
-        beside = runs.ratio(world, "learned", "fixed")
-        if beside is None:
-            continue
-        if unlearned(runs, world, "learned", "fixed"):
-            unlearnt.append(world)
-            continue
-        if beside.splits < 2:
-            sort = ""
-        elif beside.low >= 1 / SYMMETRIC and beside.high <= SYMMETRIC:
-            sort = "matches"
-        elif beside.low <= 1 <= beside.high:
-            sort = "cannot be told from"
-        else:
-            sort = "beats" if beside.value < 1 else "loses to"
-        sorts[sort].append(f"{world} {beside}")
-    said = [f"Learned {sort} fixed in {'; '.join(found)}." for sort, found in sorts.items() if sort and found]
-    if said and not sorts["matches"]:
-        said.append(f"In no world is it certain that learned matches fixed within a factor of {SYMMETRIC}.")
-    if sorts[""]:
-        said.append(f"The splits are too few to tell in {'; '.join(sorts[''])}.")
-    for world in unlearnt:
-        others = [name for name in runs.contestants(world) if name not in ("learned", "fixed")]
-        able = [name for name in others if not unlearned(runs, world, name)]
-        rest = f", but {', '.join(able)} did" if able else f", nor did {', '.join(others)}" if others else ""
-        said.append(f"Neither learned nor fixed came more than 5 % below the error of the mean label in {world}{rest}.")
-    if any(sorts.values()):
-        said.append(
-            "Numbers are the error of learned over that of fixed, paired over splits, with 95 % intervals, one by one, "
-            f"of Student's t. They match where the interval lies within a factor of {SYMMETRIC}; else learned beats or "
-            "loses where it lies on one side of 1. Each is averaged over 16 elements of its own law. Splits share "
-            "molecules, so that for molecules of another set the intervals are somewhat too narrow."
-        )
-    return said
-
-
-def unlearned(runs: Runs, world: str, *names: str) -> bool:
-    """Whether the errors of all of these are that of predicting the mean label, within the factor of a match."""
-    known = [[r["error"] / r["mean_predictor"] for r in runs.of(world, n) if r.get("mean_predictor")] for n in names]
-    return all(shares and statistics.fmean(shares) * SYMMETRIC > 1 for shares in known)
-
-
-def kept_to(beside: Ratio, limit: float) -> str:
-    """Whether a ratio is within a limit, and whether its interval bears that out."""
-    if beside.splits < 2:
-        return f"of one split only, beside {limit}"
-    sort = f"within {limit}" if beside.value <= limit else f"not within {limit}"
-    return sort if beside.high <= limit or beside.low > limit else f"{sort}, which its interval leaves open"
-
-
-def claims(runs: Runs) -> list[str]:
-    """What learned is to keep to, and whether it does."""
-    said = []
-    for world in runs.worlds:
-        if unlearned(runs, world, "learned", "fixed"):
-            continue
-        beside = runs.ratio(world, "learned", "fixed", QUADRATURE)
-        if WORLDS[world].symmetry == "rotations" and beside is not None:
-            said.append(
-                f"{world}: both averaged by quadrature, learned is {beside} times fixed, {kept_to(beside, SYMMETRIC)}"
-            )
-        told = runs.ratio(world, "learned", "told")
-        if told is not None:
-            said.append(f"{world}: learned is {told} times who is told the true subgroup, {kept_to(told, SUBGROUP)}")
-    return said
 
 
 def opening(content: Mapping[str, Any]) -> list[str]:
@@ -118,11 +45,18 @@ def opening(content: Mapping[str, Any]) -> list[str]:
         said.append(f"Left out, since their files were not found (--data): {', '.join(content['absent'])}.")
     if taken := minutes_taken(content):
         said.append(taken)
-    if foreign := len(content["runs"]) - own:
+    if foreign := [run for run in content["runs"] if CONTESTANTS[run["contestant"]].foreign]:
+        sizes = [run["parameters"] for run in foreign]
+        ours = [r for r in content["runs"] if r["world"] == foreign[0]["world"] and r not in foreign]
+        about = round(statistics.median(r["parameters"] for r in ours), -3) if ours else 0
+        usual = f", where ours have about {about:,.0f}" if ours else ""
+        steps = [run["steps"] for run in foreign]
         said.append(
-            f"{foreign} runs of other libraries are of their own networks, for the minutes that ours took there, by "
-            "the usual recipe of theirs: batch 64, AdamW at 1e-3, half a cosine, the best of ten validations. Ours "
-            "take batches of 32, AdamW at 2e-3 after a warm-up, and the running average of the weights."
+            f"{len(foreign)} runs are of networks of other libraries, of {min(sizes):,} to {max(sizes):,} parameters"
+            f"{usual}, for the minutes that ours took there, which are {min(steps):,} to {max(steps):,} steps. They "
+            "have one common recipe, tuned for none of them: batch 64, AdamW at 1e-3, half a cosine, the best of ten "
+            "validations; ours take batches of 32, AdamW at 2e-3 after a warm-up, and the running average of the "
+            "weights. This is what they do in so short a time, not what they can do."
         )
     for f in content.get("failed", ()):
         said.append(f"Failed: {f['world']}, {f['contestant']}, split {f['split']}: {f['why']}.")
@@ -130,12 +64,12 @@ def opening(content: Mapping[str, Any]) -> list[str]:
 
 
 def minutes_taken(content: Mapping[str, Any]) -> str:
-    """How far the minutes of training were those that were meant, by contestant."""
+    """How far the minutes of training were those that were meant, by contestant and world."""
     beside: dict[str, list[float]] = {}
     for run in content["runs"]:
         if not CONTESTANTS[run["contestant"]].foreign:
             meant = SUITES[content["suite"]].minutes * WORLDS[run["world"]].effort
-            beside.setdefault(run["contestant"], []).append(run["train_minutes"] / meant)
+            beside.setdefault(f"{run['contestant']} in {run['world']}", []).append(run["train_minutes"] / meant)
     shares = sorted((statistics.median(found), name) for name, found in beside.items())
     if len(shares) < 2:
         return ""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
+import numpy as np
 from rich.console import Console
 
 import molaugerino
@@ -29,6 +30,7 @@ from molaugerino.files import write_atomic
 from molaugerino.tasks import TASKS
 from molaugerino.training.callbacks import METRICS
 from molaugerino.training.checkpoint import package_versions
+from molaugerino.training.folder import SPLITS
 from molaugerino.training.image_models import load_image_model
 from molaugerino.training.images import train_images
 from molaugerino.training.module import TrainingModule
@@ -36,6 +38,7 @@ from molaugerino.training.run import train
 
 QUIET = Console(quiet=True)
 LEAST = 50  # steps
+PARTS = {"train": "train", "law": "budget", "valid": "valid", "test": "test"}  # of a record, and of a split
 NEAR = 5.0  # degrees: an image law has the width that is right
 
 
@@ -139,12 +142,19 @@ def do(job: Job) -> dict[str, Any]:
     result |= (
         {"settings": settings_of(world, contestant)}
         | found
+        | {"parts": sizes_of_parts(job.folder)}
         | {"cpu_minutes": (time.process_time() - begun) / 60}
         | provenance()
     )
     job.record.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(job.record, json.dumps(result) + "\n")
     return result
+
+
+def sizes_of_parts(folder: Path) -> dict[str, int]:
+    """How many molecules or images a run has for what."""
+    with np.load(folder / SPLITS) as split:
+        return {name: len(split[part]) for name, part in PARTS.items()}
 
 
 def molecule_config(job: Job) -> TrainConfig:

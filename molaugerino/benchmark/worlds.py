@@ -77,14 +77,21 @@ def _in(world: str) -> dict[str, Any]:
 
 
 _STORED = "trained in the frames of the file, tested in random ones, too"
+_AXIS = "turns about one axis leave it alone, which is not said"
 _ALL = (
     World("gap", f"all rotations leave the label alone; {_STORED}", "b3lyp-gap", {"target": ("gap",)}),
     World(
         "energy", f"all rotations leave the label alone; {_STORED}", "g4mp2", {"target": ("g4mp2_atomization_energy",)}
     ),
     World("dipole", f"the label turns along; {_STORED}", "mp2", {"target": ("mp2_relaxed_dipole",)}),
-    World("field", "turns about one axis leave the label alone, which is not said", "xtb9-15", _in("field"), "axis"),
-    World("slab", "turns about one axis leave the label alone, which is not said", "xtb9-15", _in("slab"), "axis"),
+    World("field", f"energies of GFN2-xTB in a uniform field: {_AXIS}", "xtb9-15", _in("field"), "axis"),
+    World(
+        "slab",
+        f"a label made up of heights of atoms above a surface: {_AXIS}; who respects shifts misses the height, too",
+        "xtb9-15",
+        _in("slab"),
+        "axis",
+    ),
     World(
         "pseudoscalar",
         "rotations leave the label alone, reflections do not; what respects both has nothing to say of it",

@@ -215,6 +215,12 @@ def test_a_run_is_the_same_again(home, tmp_path):
     assert 0 < times[0] < times[-1] == found[0]["train_minutes"] < found[0]["cpu_minutes"]
     split = load_split(tmp_path / "a" / "data" / "xtb9-12-all-60-1.npz", open_data(str(tmp_path / "a/data/xtb9-12")).id)
     assert first["errors"][0]["n"] == len(split.test) == 60
+    assert first["parts"] == {
+        "train": len(split.train),
+        "law": len(split.budget),
+        "valid": len(split.valid),
+        "test": 60,
+    }
     augmented, card = load_model(tmp_path / "a" / "models" / job.name)
     batch = Trained.load(job.folder, CONTESTANTS["learned"]).packed("random").batch(torch.arange(4))
     assert law_found(augmented, card, batch.x, np.array([0.0, 0.0, 1.0]))["nats"] == pytest.approx(first["law"]["nats"])
