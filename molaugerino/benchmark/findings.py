@@ -37,10 +37,13 @@ def answers(runs: Runs) -> list[str]:
             f"(Holm, 95 %), {rest}."
         )
     laws = [(world, runs.verdicts(world, "learned")) for world in learnt]
-    if judged := [f"{world} {counts}" for world, counts in laws if counts]:
-        said.append(
-            f"Learned found the law that is right in {'; '.join(judged)} runs. Undecided: the network had not learned "
-            "enough for a law to be judged, which then stays where it began, near no turns at all."
+    judged = "; ".join(f"{world} {counts}" for world, counts in laws if counts)
+    if judged:
+        said.append(f"Learned found the law that is right in {judged} runs.")
+    if "undecided" in judged:
+        said[-1] += (
+            " Undecided: the network had not learned enough for a law to be judged, which then stays where it began, "
+            "near no turns at all."
         )
     said += [line for other in ("none", "equivariant") if (line := others(runs, learnt, other))]
     said.append(

@@ -132,7 +132,7 @@ def test_what_a_world_says(three_splits):
     assert rows[3]["beside fixed"].startswith("1.490 (")
     match, laws, beside_none, beside_equivariant, legend = answers(Runs(three_splits["runs"]))
     assert match.startswith(f"Learned matches fixed in {WORLD} 0.99")
-    assert laws.startswith(f"Learned found the law that is right in {WORLD} 3 of 3 runs.")
+    assert laws == f"Learned found the law that is right in {WORLD} 3 of 3 runs."
     assert beside_none.startswith(f"Beside none, learned beats it in {WORLD} 0.66")
     assert beside_equivariant.startswith(f"Beside equivariant, learned loses to it in {WORLD} 1.66")
     assert "95 % intervals" in legend
