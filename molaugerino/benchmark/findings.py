@@ -45,7 +45,7 @@ def answers(runs: Runs) -> list[str]:
             " Undecided: the network had not learned enough for a law to be judged, which then stays where it began, "
             "near no turns at all."
         )
-    said += [line for other in ("none", "equivariant") if (line := others(runs, learnt, other))]
+    said += [line for other in ("none", "equivariant") if (line := against(runs, learnt, other))]
     said.append(
         "Numbers are the error of learned over that of the other, paired over splits, with 95 % intervals of Student's "
         f"t. They match where the interval lies within a factor of {SYMMETRIC}; else learned beats or loses where it "
@@ -56,7 +56,7 @@ def answers(runs: Runs) -> list[str]:
     return said
 
 
-def others(runs: Runs, worlds: Sequence[str], other: str) -> str:
+def against(runs: Runs, worlds: Sequence[str], other: str) -> str:
     """How learned does beside one of the others, with numbers where that is certain; "" where it is nowhere."""
     found = sorts(runs, worlds, other)
     parts = [f"{sort} it in {'; '.join(found[sort])}" for sort in ("matches", "beats", "loses to") if found[sort]]
@@ -90,9 +90,10 @@ def sort_of(beside: Ratio) -> str:
 
 
 def remaining(runs: Runs, worlds: Sequence[str], other: str) -> list[str]:
-    """The worlds where learned differs from another, if all of them are to be right together."""
-    found = {world: runs.ratio(world, "learned", other) for world in worlds}
-    return certain({world: beside.p for world, beside in found.items() if beside is not None})
+    """The worlds where learned beats another or loses to it, if all of them are to be right together."""
+    found = {w: beside for w in worlds if (beside := runs.ratio(w, "learned", other)) is not None}
+    sure = certain({world: beside.p for world, beside in found.items()})
+    return [world for world in sure if sort_of(found[world]) in ("beats", "loses to")]
 
 
 def unlearned(runs: Runs, world: str, *names: str) -> bool:

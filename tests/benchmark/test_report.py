@@ -301,6 +301,10 @@ def test_what_differs_if_all_worlds_are_to_be_right_together():
     assert any(line.endswith("(Holm, 95 %), dipole, gap remain.") for line in answers(Runs([*runs, *other])))
     more = [run("energy", "fixed", s, 1.0) for s in range(3)] + [run("energy", "learned", s, 1.1 + s) for s in range(3)]
     assert any(line.endswith("(Holm, 95 %), dipole remains.") for line in answers(Runs([*runs, *other, *more])))
+    match = [run(world, "fixed", s, 1.0) for s in range(3) for world in ("gap", "energy")]
+    match += [run("gap", "learned", s, 1.02 + 1e-4 * s) for s in range(3)]  # a difference, and no matter
+    match += [run("energy", "learned", s, near[s] + 0.1) for s in range(3)]
+    assert any(line.endswith("(Holm, 95 %), energy remains.") for line in answers(Runs(match)))
 
 
 def test_sizes_are_said():
