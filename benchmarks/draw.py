@@ -43,8 +43,9 @@ from tables.molecules import (
     worlds_table,
 )
 
+from molaugerino.benchmark.findings import answers, claims
 from molaugerino.benchmark.records import Runs
-from molaugerino.benchmark.report import answers, claims, opening, write_report
+from molaugerino.benchmark.report import opening, write_report
 from molaugerino.benchmark.tables import overview
 
 PRETRAINED = RESULTS.parent.parent / "data" / "pretrained"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from molaugerino.benchmark.contestants import CONTESTANTS
 from molaugerino.benchmark.records import Runs
 from molaugerino.benchmark.scores import QUADRATURE
 from molaugerino.benchmark.statistics import Ratio, certain
@@ -80,8 +81,10 @@ def sorts(runs: Runs, worlds: Sequence[str], other: str) -> dict[str, list[str]]
 def sort_of(beside: Ratio) -> str:
     if beside.splits < 2:
         return ""
-    if beside.bound or beside.low == beside.high == 1:  # neither errs, or one of both
-        return "beats" if beside.value < 1 else SAME
+    if beside.bound:
+        return "beats"
+    if beside.low == beside.high == 1:  # two that never differ, as where neither errs at all
+        return SAME
     if beside.low >= 1 / SYMMETRIC and beside.high <= SYMMETRIC:
         return "matches"
     if beside.low <= 1 <= beside.high:
@@ -135,7 +138,7 @@ def claims(runs: Runs) -> list[str]:
         told = runs.ratio(world, "learned", "told")
         if told is not None:
             said.append(f"{world}: learned is {told} times who is told the true subgroup, {kept_to(told, SUBGROUP)}")
-        seen = ", ".join(f"{s.contestant} {percent(s.share)}" for s in runs.field_seen(world) if s.blind)
+        seen = ", ".join(f"{n} {percent(share)}" for n, share in runs.field_seen(world).items() if CONTESTANTS[n].blind)
         if seen:
             frames = "the frames of the file" if WORLDS[world].placed else "random frames"
             said.append(

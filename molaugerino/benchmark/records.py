@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from molaugerino.benchmark.contestants import CONTESTANTS
@@ -12,21 +12,6 @@ from molaugerino.benchmark.statistics import Ratio, ratio
 from molaugerino.benchmark.worlds import WORLDS
 
 Run = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Seen:
-    """How much of a field's term a contestant tells, by one pass.
-
-        share = (free^2 + term^2 - rmse^2) / (2 term^2),   RMSE without the field, of the term, and with it
-
-    the coefficient of the term in its predictions without the field: 0 where it does not see the field, 1 where it
-    tells all of the term. Means over its splits.
-    """
-
-    contestant: str
-    blind: bool
-    share: float
 
 
 class Runs:
@@ -88,18 +73,22 @@ class Runs:
         said = [f"{sum(r['recovered'] for r in judged)} of {len(judged)}"] if judged else []
         return ", ".join([*said, *[f"{len(asked) - len(judged)} undecided"] * (len(judged) < len(asked))])
 
-    def field_seen(self, world: str) -> list[Seen]:
-        """Of the contestants of a world that has a field, in their order."""
-        found = []
-        for name in self.contestants(world):
-            shares = [share_seen(r) for r in self.of(world, name) if r.get("field")]
-            if shares:
-                found.append(Seen(name, CONTESTANTS[name].blind, statistics.fmean(shares)))
-        return found
+    def field_seen(self, world: str) -> dict[str, float]:
+        """Contestants of a world that has a field -> the mean share of its term that they tell."""
+        shares = {
+            name: [share_seen(r) for r in self.of(world, name) if r.get("field")] for name in self.contestants(world)
+        }
+        return {name: statistics.fmean(own) for name, own in shares.items() if own}
 
 
 def share_seen(run: Run) -> float:
-    """The share of its field's term that a run tells."""
+    """How much of its field's term a run tells, by one pass.
+
+        share = (free^2 + term^2 - rmse^2) / (2 term^2),   RMSE without the field, of the term, and with it
+
+    the coefficient of the term in its predictions without the rest of the label: 0 where it does not see the field, 1
+    where it tells all of the term.
+    """
     field, rmse = run["field"], one_pass(run)["rmse"]
     return float((field["free_rmse"] ** 2 + field["term_rmse"] ** 2 - rmse**2) / (2 * field["term_rmse"] ** 2))
 

@@ -13,8 +13,9 @@ import numpy as np
 from scipy import stats
 
 LEVEL = 0.05  # of all comparisons of a world together
-T = TypeVar("T")
 LEAST = 3  # splits; of two, the t of a single pair must be above 12.7
+
+T = TypeVar("T")
 
 
 def ranking(errors: Mapping[str, Sequence[float]]) -> dict[str, str]:
@@ -23,8 +24,8 @@ def ranking(errors: Mapping[str, Sequence[float]]) -> dict[str, str]:
         p_ij of log error_i - log error_j;   the m-th smallest of them counts while p <= 0.05 / (pairs - m + 1)
 
     Who shares a letter cannot be told apart; there are none of less than three splits. The level is that of all pairs
-    together. Every pair has a variance of its own: with one for all, as in Tukey's range
-    test, an erratic contestant blurs the others and seems to differ itself.
+    together. Every pair has a variance of its own: with one for all, as in Tukey's range test, an erratic contestant
+    blurs the others and seems to differ itself.
 
     Args:
         errors: of every contestant, above 0, one per split, in the same order.

@@ -241,13 +241,12 @@ def field_table(runs: Runs) -> Table | None:
     """Errors of what does not see the field, beside theory."""
     rows = []
     for world in runs.worlds:
-        seen = {s.contestant: s for s in runs.field_seen(world)}
-        for name in seen:
+        for name, share in runs.field_seen(world).items():
             own = [r for r in runs.of(world, name) if r.get("field")]
             first = [one_pass(r) for r in own]
             theory = {key: figures(statistics.fmean(r["field"][key] for r in own)) for key in own[0]["field"]}
             rmse = [math.hypot(r["field"]["term_rmse"], r["field"]["free_rmse"]) for r in own]
-            apart = seen[name].blind and not WORLDS[world].placed  # of the term, which then is noise to it
+            apart = CONTESTANTS[name].blind and not WORLDS[world].placed  # of the term, which then is noise to it
             rows.append(
                 [
                     world,
@@ -261,7 +260,7 @@ def field_table(runs: Runs) -> Table | None:
                     theory["term_rmse"],
                     spread([r["field"]["free_rmse"] for r in own]) if apart else "",
                     spread(rmse) if apart else "",
-                    percent(seen[name].share),
+                    percent(share),
                 ]
             )
     if not rows:
